@@ -1,0 +1,87 @@
+package engine
+
+import "unsafe"
+import "zeroframe/pool"
+
+const (
+	// assemblyRoom is left free before an assembled message for the header of a reply: 10 bytes from a server, 14 masked.
+	assemblyRoom = 14
+	// directFrom is how much of a frame must be missing for the rest to be read straight into the assembly buffer: a
+	// read of its own for less would cost more than the copy.
+	directFrom = 8 << 10
+)
+
+// assembled returns the bytes of the message assembled so far.
+func (c *Conn) assembled() int64 {
+	if c.assembly == nil {
+		return 0
+	}
+	return int64(len(c.assembly.B) - assemblyRoom)
+}
+
+// assemble adds a piece of a message to its buffer. The piece may stand there already, when it was read in place.
+func (c *Conn) assemble(s *shard, p []byte) {
+	if c.assembly != nil && len(p) > 0 {
+		b := c.assembly.B
+		if cap(b)-len(b) >= len(p) && unsafe.SliceData(b[len(b):cap(b)]) == unsafe.SliceData(p) {
+			c.assembly.B = b[:len(b)+len(p)]
+			return
+		}
+	}
+	c.growAssembly(s, len(p))
+	c.assembly.B = append(c.assembly.B, p...)
+}
+
+// growAssembly makes room for n bytes. A buffer for the whole frame is reserved while the loop's budget lasts; after
+// that it doubles with what has arrived, so that a length which is only announced costs nothing.
+func (c *Conn) growAssembly(s *shard, n int) {
+	old := c.assembly
+	have := assemblyRoom
+	if old != nil {
+		if cap(old.B)-len(old.B) >= n {
+			return
+		}
+		have = len(old.B)
+	}
+	need := have + n
+	if ahead := int64(need) + c.parser.Remaining(); int64(s.reserved)+ahead <= int64(s.budget) {
+		need = int(ahead)
+	} else if old != nil {
+		need = max(need, 2*have)
+	}
+	buffers := c.lc.Loop().Buffers()
+	buf := buffers.Get(need)
+	s.reserved += cap(buf.B)
+	buf.B = buf.B[:assemblyRoom]
+	if old != nil {
+		buf.B = append(buf.B, old.B[assemblyRoom:]...)
+		s.reserved -= cap(old.B)
+		buffers.Put(old)
+	}
+	c.assembly = buf
+}
+
+// assemblySpace returns the free end of the buffer, at most what is missing of the frame.
+func (c *Conn) assemblySpace() []byte {
+	c.growAssembly(c.shard(), 1)
+	b := c.assembly.B
+	free := b[len(b):cap(b)]
+	if missing := c.parser.Remaining(); int64(len(free)) > missing {
+		free = free[:missing]
+	}
+	return free
+}
+
+// takeAssembly ends the assembly and returns its buffer.
+func (c *Conn) takeAssembly(s *shard) *pool.Buffer {
+	buf := c.assembly
+	s.reserved -= cap(buf.B)
+	c.assembly = nil
+	return buf
+}
+
+func (c *Conn) dropAssembly() {
+	if c.assembly != nil {
+		c.lc.Loop().Buffers().Put(c.takeAssembly(c.shard()))
+	}
+}

@@ -1,0 +1,16 @@
+// Package engine is a WebSocket server (RFC 6455) on event loops. It is embedded: make an Engine, name routes and
+// handlers, and serve a listener.
+//
+//	e, err := engine.New(engine.WithPingInterval(20 * time.Second))
+//	e.Handle("/echo", engine.HandlerFunc(func(c *engine.Conn, op frame.OpCode, payload []byte) {
+//		c.Reply(op, payload)
+//	}))
+//	err = e.ListenAndServe("tcp", ":9001")
+//
+// A connection belongs to one loop, a goroutine that serves many connections. Handlers run on it and must not block:
+// what takes time goes to a goroutine of the user's own, which answers with Conn.Send, or comes back to the loop with
+// Conn.Post. Payloads handed to a handler are valid until it returns.
+//
+// state.go holds the state machine of a connection, receive.go what is done with a frame, send.go how one leaves,
+// timers.go the deadlines, and upgrade.go the opening handshake.
+package engine

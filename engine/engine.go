@@ -1,0 +1,148 @@
+package engine
+
+import (
+	"context"
+	"iter"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"zeroframe/frame"
+	"zeroframe/internal/handshake"
+	"zeroframe/internal/loop"
+)
+
+// Engine is a set of event loops and the routes they serve. Its methods may be called from any goroutine, except as
+// they say.
+type Engine struct {
+	config  config
+	group   *loop.Group
+	router  *router
+	waiting route // of connections whose request has not arrived
+
+	closing  atomic.Bool
+	stop     chan struct{} // closed when closing begins
+	stopOnce sync.Once
+	live     atomic.Int64 // connections made and not yet ended
+	empty    chan struct{}
+	emptied  sync.Once
+}
+
+// New makes an engine and starts its loops. Shutdown or Close ends them. The error is an *OptionError that names the
+// option, ErrUnsupported, or the system's.
+func New(opts ...Option) (*Engine, error) {
+	e := &Engine{config: defaults(), router: newRouter(), stop: make(chan struct{}), empty: make(chan struct{})}
+	for _, o := range opts {
+		if err := o.applyEngine(&e.config); err != nil {
+			return nil, err
+		}
+	}
+	if !e.config.maxConnsSet {
+		e.config.maxConns = defaultMaxConns()
+	}
+	e.waiting = route{engine: e, handler: NopHandler{}, settings: e.config.settings}
+	busy := handshake.AppendRefusal(nil, handshake.ErrUnavailable, time.Now())
+	group, err := loop.NewGroup(loop.Config{
+		Loops:       e.config.loops,
+		ReadBuffer:  e.config.readBuffer,
+		IdleBuffers: e.config.idleBuffers,
+		MaxConns:    e.config.maxConns,
+		NoDelay:     e.config.noDelay,
+		KeepAlive:   e.config.keepAlive,
+		UserTimeout: e.config.userTimeout,
+		Logger:      e.config.logger,
+		Poison:      e.config.poison,
+		NewConn:     func() *loop.Conn { return &e.newConn(&e.waiting).lc },
+		Admit:       e.config.acceptHook,
+		Refusal:     busy,
+		Refused: func(l *loop.Loop, cause loop.Refusal) {
+			l.Local().(*shard).count.refusedConns[cause]++
+		},
+		NewLocal: func(l *loop.Loop) any { return newShard(e) },
+		Turn:     func(l *loop.Loop, idle bool) { l.Local().(*shard).publish(l, idle) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	e.group = group
+	return e, nil
+}
+
+// Handle serves the requests that match pattern with h. Patterns are those of net/http's ServeMux, wildcards, hosts and
+// methods included: "/echo", "/room/{id}", "/{$}" for the root alone, "/" for everything. Routes may be added while the
+// engine serves. The error is an *OptionError, or says what is wrong with the pattern.
+func (e *Engine) Handle(pattern string, h Handler, opts ...RouteOption) error {
+	r, err := e.newRoute(h, frame.Server, opts)
+	if err != nil {
+		return err
+	}
+	return e.router.add(pattern, r)
+}
+
+// Conns iterates over the connections that are open, as of the call, in no order. Some may end meanwhile.
+func (e *Engine) Conns() iter.Seq[*Conn] {
+	return func(yield func(*Conn) bool) {
+		for _, lc := range e.group.Conns() {
+			c := (*Conn)(lc.Endpoint().(*endpoint))
+			if c.flags.Load()&flagUpgraded != 0 && !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+func (e *Engine) newConn(r *route) *Conn {
+	e.live.Add(1)
+	return newConn(r)
+}
+
+func (e *Engine) connEnded() {
+	if e.live.Add(-1) == 0 && e.closing.Load() {
+		e.emptied.Do(func() { close(e.empty) })
+	}
+}
+
+// Shutdown stops listening, refuses further requests, closes every connection with 1001 "Server is going down", and
+// waits until all have ended. When ctx ends first, the rest is terminated and ctx's error returned. Serve and its kin
+// return ErrServerClosed at once. It must not be called on a loop.
+func (e *Engine) Shutdown(ctx context.Context) error {
+	e.beginClosing()
+	for _, lc := range e.group.Conns() {
+		lc.Notify(mailShutdown)
+	}
+	if e.live.Load() == 0 {
+		e.emptied.Do(func() { close(e.empty) })
+	}
+	var err error
+	select {
+	case <-e.empty:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	e.group.Close()
+	return err
+}
+
+// Close ends the engine and every connection at once, without close frames; their reason is 1006. It must not be called
+// on a loop.
+func (e *Engine) Close() error {
+	e.beginClosing()
+	e.group.Close()
+	return nil
+}
+
+func (e *Engine) beginClosing() {
+	e.closing.Store(true)
+	e.stopOnce.Do(func() { close(e.stop) })
+}
+
+// shutDown is Shutdown for one connection, on its loop.
+func (c *Conn) shutDown() {
+	switch c.state {
+	case stateHead:
+		c.refuse(handshake.ErrUnavailable)
+	case stateOpen:
+		c.closeWith(CloseReason{Code: frame.CloseGoingAway, Text: "Server is going down"})
+		c.step(evLocalClose)
+	}
+}

@@ -1,0 +1,58 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"zeroframe/internal/loop"
+)
+
+var (
+	// ErrServerClosed is returned by Serve and its kin after Shutdown or Close, as in net/http.
+	ErrServerClosed = errors.New("engine: server closed")
+	// ErrClosed is returned for sending on a connection that has ended, or that a close frame was sent on.
+	ErrClosed = errors.New("engine: connection closed")
+	// ErrBackpressure is returned by Send when a message does not fit into what MaxBackpressure leaves, and the policy
+	// is PolicyRefuse. Nothing of the message was queued. OnDrain tells when to try again.
+	ErrBackpressure = errors.New("engine: too much output queued")
+	// ErrMessageTooBig is the reason's Err when the peer sent a message above MaxMessageSize, and is returned for a
+	// control frame with a payload above 125 bytes.
+	ErrMessageTooBig = errors.New("engine: message too big")
+	// ErrPingTimeout is the reason's Err when no pong came in time.
+	ErrPingTimeout = errors.New("engine: ping timeout")
+	// ErrIdleTimeout is the reason's Err when the peer sent nothing for the idle timeout.
+	ErrIdleTimeout = errors.New("engine: idle timeout")
+	// ErrLifetime is the reason's Err when the connection was closed because of its age.
+	ErrLifetime = errors.New("engine: maximum lifetime reached")
+	// ErrWriteTimeout is the reason's Err when the peer took no byte of the queued output for the write timeout.
+	ErrWriteTimeout = errors.New("engine: write timeout")
+	// ErrCloseTimeout is the reason's Err when the peer did not answer our close frame.
+	ErrCloseTimeout = errors.New("engine: close timeout")
+	// ErrCloseCode is returned by Close for a code that must not be sent (RFC 6455, section 7.4), ErrCloseReason for a
+	// reason that is not UTF-8 or longer than 123 bytes.
+	ErrCloseCode   = errors.New("engine: close code not allowed")
+	ErrCloseReason = errors.New("engine: close reason is not UTF-8 of at most 123 bytes")
+	// ErrFragment is returned for a message sent while a fragmented one is unfinished, for a fragment of another type
+	// than the one before it, and for opcodes that are not a message's.
+	ErrFragment = errors.New("engine: fragmented message unfinished, or opcode not of a message")
+	// ErrUnsupported is returned by New on operating systems without event loops.
+	ErrUnsupported = loop.ErrUnsupported
+)
+
+// PanicError is the reason's Err when a handler panicked. The peer is told 1011 and nothing of this.
+type PanicError struct {
+	Value any    // what was given to panic
+	Stack []byte // the stack of the panicking handler
+}
+
+// Error returns the value given to panic.
+func (e *PanicError) Error() string { return fmt.Sprintf("engine: panic in handler: %v", e.Value) }
+
+// OptionError is returned by New and Handle for an option that is out of bounds or contradicts another.
+type OptionError struct {
+	Option string // name of the option's function, such as "WithReadBuffer"
+	Reason string
+}
+
+// Error names the option and what is wrong with it.
+func (e *OptionError) Error() string { return "engine: " + e.Option + ": " + e.Reason }

@@ -1,0 +1,144 @@
+package engine
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"time"
+)
+
+func defaults() config {
+	return config{
+		loops:            runtime.GOMAXPROCS(0),
+		readBuffer:       DefaultReadBuffer,
+		idleBuffers:      DefaultIdleBuffers,
+		assemblyBudget:   DefaultAssemblyBudget,
+		maxHead:          DefaultMaxHead,
+		handshakeTimeout: DefaultHandshakeTimeout,
+		noDelay:          true,
+		keepAlive:        DefaultKeepAlive,
+		logger:           slog.New(slog.DiscardHandler),
+		settings: settings{
+			maxFrame:        DefaultMaxFrameSize,
+			maxMessage:      DefaultMaxMessageSize,
+			maxBackpressure: DefaultMaxBackpressure,
+			pingInterval:    DefaultPingInterval,
+			pingTimeout:     DefaultPingTimeout,
+			closeTimeout:    DefaultCloseTimeout,
+			writeTimeout:    DefaultWriteTimeout,
+		},
+	}
+}
+
+// between builds an option that stores v when it lies within the bounds.
+func between[T int | int64 | time.Duration](name string, v, low, high T, store func(T)) error {
+	if v < low || v > high {
+		return &OptionError{name, fmt.Sprintf("%v is not between %v and %v", v, low, high)}
+	}
+	store(v)
+	return nil
+}
+
+const (
+	maxSize     = 1 << 40
+	maxDuration = 10 * 24 * time.Hour // the coarse clock of a connection wraps after twice this
+)
+
+// WithLoops sets the number of event loops, each with a goroutine and a read buffer. Default GOMAXPROCS; 1 to 4096.
+func WithLoops(n int) Option {
+	return engineOption(func(c *config) error {
+		return between("WithLoops", n, 1, 4096, func(n int) { c.loops = n })
+	})
+}
+
+// WithReadBuffer sets the bytes of each loop's read buffer, the most that one read of a connection takes and the largest
+// frame that is handled without being assembled. Default 64 KiB; 512 B to 16 MiB.
+func WithReadBuffer(bytes int) Option {
+	return engineOption(func(c *config) error {
+		return between("WithReadBuffer", bytes, 512, 16<<20, func(n int) { c.readBuffer = n })
+	})
+}
+
+// WithIdleBuffers bounds the bytes of idle buffers that each loop keeps for itself. Default 4 MiB; 0 to 1 GiB.
+func WithIdleBuffers(bytes int) Option {
+	return engineOption(func(c *config) error {
+		return between("WithIdleBuffers", bytes, 0, 1<<30, func(n int) { c.idleBuffers = n })
+	})
+}
+
+// WithAssemblyBudget bounds the bytes that each loop reserves for frames whose payload has not arrived yet; beyond it a
+// buffer grows only with what has arrived. Default 16 MiB; 0 to 16 GiB.
+func WithAssemblyBudget(bytes int) Option {
+	return engineOption(func(c *config) error {
+		return between("WithAssemblyBudget", bytes, 0, 1<<34, func(n int) { c.assemblyBudget = n })
+	})
+}
+
+// WithMaxHead bounds the bytes of an HTTP request head; a longer one is answered 431. Default 16 KiB; 256 B to 1 MiB.
+func WithMaxHead(bytes int) Option {
+	return engineOption(func(c *config) error {
+		return between("WithMaxHead", bytes, 256, 1<<20, func(n int) { c.maxHead = n })
+	})
+}
+
+// WithHandshakeTimeout bounds the time from accept to a complete request head; after it the peer is answered 408.
+// Default 10 s; 1 ms to 10 days.
+func WithHandshakeTimeout(d time.Duration) Option {
+	return engineOption(func(c *config) error {
+		return between("WithHandshakeTimeout", d, time.Millisecond, maxDuration, func(d time.Duration) { c.handshakeTimeout = d })
+	})
+}
+
+// WithMaxConns bounds the connections open at once; above it a client is answered 503. 0 means no bound of the engine's
+// own. Default: the process's limit of descriptors less a reserve of 64 or an eighth, whichever is less.
+func WithMaxConns(n int) Option {
+	return engineOption(func(c *config) error {
+		c.maxConnsSet = true
+		return between("WithMaxConns", n, 0, 1<<30, func(n int) { c.maxConns = n })
+	})
+}
+
+// WithAcceptHook asks f about every accepted connection; false refuses it with 503, before anything is read. remote is
+// the zero AddrPort for unix sockets. f runs on a loop and must not block; several loops may call it at once.
+func WithAcceptHook(f func(remote netip.AddrPort) bool) Option {
+	return engineOption(func(c *config) error { c.acceptHook = f; return nil })
+}
+
+// WithNoDelay sets TCP_NODELAY on accepted connections. Default on.
+func WithNoDelay(on bool) Option {
+	return engineOption(func(c *config) error { c.noDelay = on; return nil })
+}
+
+// WithKeepAlive sets the period of TCP keep-alive probes, rounded up to seconds; 0 turns them off. Default 2 min.
+func WithKeepAlive(d time.Duration) Option {
+	return engineOption(func(c *config) error {
+		return between("WithKeepAlive", d, 0, maxDuration, func(d time.Duration) { c.keepAlive = d })
+	})
+}
+
+// WithTCPUserTimeout sets how long sent data may stay unacknowledged before the kernel gives the connection up
+// (TCP_USER_TIMEOUT, Linux only; elsewhere it has no effect). 0, the default, leaves it to the kernel.
+func WithTCPUserTimeout(d time.Duration) Option {
+	return engineOption(func(c *config) error {
+		return between("WithTCPUserTimeout", d, 0, maxDuration, func(d time.Duration) { c.userTimeout = d })
+	})
+}
+
+// WithReusePort sets SO_REUSEPORT on listeners that the engine opens, so that several processes share a port. Default
+// off. Serving fails where the system has no such option.
+func WithReusePort(on bool) Option {
+	return engineOption(func(c *config) error { c.reusePort = on; return nil })
+}
+
+// WithLogger sets where the engine logs: panics of handlers, refused connections, faults of the system. Default:
+// nothing is logged.
+func WithLogger(l *slog.Logger) Option {
+	return engineOption(func(c *config) error {
+		if l == nil {
+			return &OptionError{"WithLogger", "nil"}
+		}
+		c.logger = l
+		return nil
+	})
+}

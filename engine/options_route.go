@@ -1,0 +1,176 @@
+package engine
+
+import (
+	"net/http"
+	"strings"
+	"time"
+)
+
+// WithMaxFrameSize bounds the payload of one frame, in bytes; equality is allowed. It is checked at the header, before a
+// byte is kept. A larger frame is answered by close 1009. Default 16 MiB; 125 B to 1 TiB.
+func WithMaxFrameSize(bytes int64) Setting {
+	return setting(func(s *settings) error {
+		return between("WithMaxFrameSize", bytes, 125, maxSize, func(n int64) { s.maxFrame = n })
+	})
+}
+
+// WithMaxMessageSize bounds a message, the sum of its fragments, in bytes; equality is allowed. A larger one is answered
+// by close 1009 at the header that exceeds it. Default 16 MiB; 1 B to 1 TiB.
+func WithMaxMessageSize(bytes int64) Setting {
+	return setting(func(s *settings) error {
+		return between("WithMaxMessageSize", bytes, 1, maxSize, func(n int64) { s.maxMessage = n })
+	})
+}
+
+// WithMaxBackpressure bounds the bytes queued for a peer that does not read. A message is judged against what is queued
+// already: an empty queue takes any. Default 1 MiB; 1 B to 1 TiB.
+func WithMaxBackpressure(bytes int) Setting {
+	return setting(func(s *settings) error {
+		return between("WithMaxBackpressure", int64(bytes), 1, maxSize, func(n int64) { s.maxBackpressure = int(n) })
+	})
+}
+
+// WithBackpressurePolicy chooses what happens to a message that does not fit. Default PolicyRefuse.
+func WithBackpressurePolicy(p Policy) Setting {
+	return setting(func(s *settings) error {
+		if p > PolicyClose {
+			return &OptionError{"WithBackpressurePolicy", "unknown policy"}
+		}
+		s.policy = p
+		return nil
+	})
+}
+
+// WithReadWhileFull keeps reading a peer whose output is above MaxBackpressure. Replies and pongs are not bounded then:
+// use it only where handlers answer with Send alone. Default off.
+func WithReadWhileFull(on bool) Setting {
+	return setting(func(s *settings) error { s.readWhileFull = on; return nil })
+}
+
+// WithPingInterval sets how long after the last pong the next ping goes out; the first goes after a random part of it
+// between a half and the whole. 0 or less: no pings. Default 30 s; at least 1 ms.
+func WithPingInterval(d time.Duration) Setting {
+	return setting(func(s *settings) error {
+		return between("WithPingInterval", max(d, 0), 0, maxDuration, func(d time.Duration) { s.pingInterval = d })
+	})
+}
+
+// WithPingTimeout sets how long a pong may take, the sending of the ping included; after it the connection is closed with
+// 1011. Default 15 s; 1 ms to 10 days.
+func WithPingTimeout(d time.Duration) Setting {
+	return setting(func(s *settings) error {
+		return between("WithPingTimeout", d, time.Millisecond, maxDuration, func(d time.Duration) { s.pingTimeout = d })
+	})
+}
+
+// WithPingPolicy chooses what answers a ping. Default PingStrict.
+func WithPingPolicy(p PingPolicy) Setting {
+	return setting(func(s *settings) error {
+		if p > PingAnyTraffic {
+			return &OptionError{"WithPingPolicy", "unknown policy"}
+		}
+		s.pingPolicy = p
+		return nil
+	})
+}
+
+// WithIdleTimeout closes, with 1001, a connection whose peer has sent nothing at all, pongs included, for d; use it with
+// a ping interval of 0 or above d. 0, the default: off. Precision 1 ms; at most 10 days.
+func WithIdleTimeout(d time.Duration) Setting {
+	return setting(func(s *settings) error {
+		return between("WithIdleTimeout", d, 0, maxDuration, func(d time.Duration) { s.idleTimeout = d })
+	})
+}
+
+// WithLifetime closes, with 1001, a connection that is older than d. 0, the default: off. At most 10 days.
+func WithLifetime(d time.Duration) Setting {
+	return setting(func(s *settings) error {
+		return between("WithLifetime", d, 0, maxDuration, func(d time.Duration) { s.lifetime = d })
+	})
+}
+
+// WithCloseTimeout bounds the wait for the peer's close frame after ours, and then for the end of its stream. Default
+// 5 s; 1 ms to 10 days.
+func WithCloseTimeout(d time.Duration) Setting {
+	return setting(func(s *settings) error {
+		return between("WithCloseTimeout", d, time.Millisecond, maxDuration, func(d time.Duration) { s.closeTimeout = d })
+	})
+}
+
+// WithWriteTimeout ends a connection whose peer takes no byte of the queued output for d. 0: off. Default 30 s; at most
+// 10 days.
+func WithWriteTimeout(d time.Duration) Setting {
+	return setting(func(s *settings) error {
+		return between("WithWriteTimeout", d, 0, maxDuration, func(d time.Duration) { s.writeTimeout = d })
+	})
+}
+
+// WithUTF8Check chooses whether text messages are checked (RFC 6455, section 8.1). Default on; off only where every
+// reader of the text checks it.
+func WithUTF8Check(on bool) Setting {
+	return setting(func(s *settings) error { s.skipUTF8 = !on; return nil })
+}
+
+// WithAnyOrigin admits browsers from pages of every origin. Default off: the Origin header, when there is one, must
+// name the host of the request (RFC 6455, section 10.2); others are answered 403.
+func WithAnyOrigin() Setting {
+	return setting(func(s *settings) error { s.anyOrigin = true; return nil })
+}
+
+// WithAllowedOrigins admits, besides the same host, pages of these origins: "https://example.com", compared without
+// regard to case; one leading "*." after the scheme stands for any subdomain, "https://*.example.com".
+func WithAllowedOrigins(origins ...string) Setting {
+	return setting(func(s *settings) error {
+		for _, o := range origins {
+			if scheme, host, ok := strings.Cut(o, "://"); !ok || scheme == "" || host == "" || strings.ContainsAny(host, "/?# ") {
+				return &OptionError{"WithAllowedOrigins", o + " is not scheme://host[:port]"}
+			}
+		}
+		s.origins = origins
+		return nil
+	})
+}
+
+// WithCheckOrigin decides in place of the built-in rule whether the Origin of a request is admitted. f runs on a loop
+// and must not block.
+func WithCheckOrigin(f func(r *http.Request) bool) Setting {
+	return setting(func(s *settings) error { s.checkOrigin = f; return nil })
+}
+
+// Subprotocols names the subprotocols a route speaks, the preferred one first. The first of them that the client offers
+// is chosen; none: the connection has no subprotocol (RFC 6455, section 1.9).
+func Subprotocols(names ...string) Setting { return subprotocols("Subprotocols", names, false) }
+
+// RequireSubprotocol is Subprotocols, and a client that offers none of them is answered 400.
+func RequireSubprotocol(names ...string) Setting {
+	return subprotocols("RequireSubprotocol", names, true)
+}
+
+func subprotocols(option string, names []string, required bool) Setting {
+	return setting(func(s *settings) error {
+		if len(names) == 0 && required {
+			return &OptionError{option, "no name"}
+		}
+		for _, n := range names {
+			if !isToken(n) {
+				return &OptionError{option, "not a token of HTTP: " + n}
+			}
+		}
+		if len(names) > 200 {
+			return &OptionError{option, "more than 200 names"}
+		}
+		s.subprotocols, s.needSubprotocol = names, required
+		return nil
+	})
+}
+
+// isToken reports whether s is a token of HTTP (RFC 9110, section 5.6.2).
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if c <= ' ' || c >= 0x7F || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
+}

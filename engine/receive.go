@@ -1,0 +1,266 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"zeroframe/frame"
+	"zeroframe/internal/utf8x"
+	"zeroframe/pool"
+)
+
+// serving is the message that a loop is delivering at this moment, for Conn.Reply: a reply that is the payload itself
+// leaves from where it stands, with its header in the room that the client's header leaves in front of it.
+type serving struct {
+	conn    *Conn
+	payload []byte
+	frame   []byte       // the memory around payload, which is its end, from the first byte of the room on
+	buf     *pool.Buffer // of an assembled message: given back after the callback, unless a reply took it
+	room    int          // bytes free before payload; 0: used up
+	used    bool         // payload was sent in place and belongs to the loop
+}
+
+// receive parses b and acts on every frame in it.
+func (c *Conn) receive(b []byte) {
+	s := c.shard()
+	ch := &s.chunk
+	if c.flags.Load()&flagPaused != 0 && c.state == stateOpen {
+		c.keepForResume(b)
+		return
+	}
+	s.count.BytesIn += uint64(len(b))
+	for len(b) > 0 {
+		n, err := c.parser.Next(b, &c.route.rules, ch)
+		if err != nil {
+			c.faultFrame(err, ch)
+			return
+		}
+		if ch.Header.OpCode.IsControl() {
+			c.receiveControl(s, ch, b[:n])
+		} else {
+			c.receiveData(s, ch, b[:n])
+		}
+		b = b[n:]
+		if c.state != stateOpen || c.flags.Load()&(flagPaused|flagTerminate) != 0 {
+			if c.interrupted(b) {
+				return
+			}
+		}
+	}
+	c.lc.ReadDirect(c.assembly != nil && c.parser.Remaining() >= directFrom)
+}
+
+// interrupted looks, after a frame that changed the connection's state, whether parsing goes on, and keeps or drops what
+// is left otherwise.
+func (c *Conn) interrupted(rest []byte) bool {
+	switch c.state {
+	case stateClosing:
+		return false
+	case stateOpen:
+		f := c.flags.Load()
+		if f&flagTerminate == 0 && f&flagPaused != 0 && len(rest) > 0 {
+			c.keepForResume(rest)
+		}
+		return f&(flagTerminate|flagPaused) != 0
+	case stateDraining:
+		c.drain(len(rest))
+	}
+	return true
+}
+
+// delivering reports whether messages still reach the handler: not after Close or Terminate, however far these have got.
+func (c *Conn) delivering() bool {
+	return c.state == stateOpen && c.flags.Load()&(flagSendClosed|flagTerminate) == 0
+}
+
+// receiveData takes a piece of a data frame: b holds it together with those bytes of its header that came with it. A
+// message that came whole is delivered where it stands; everything else goes through the assembly buffer.
+func (c *Conn) receiveData(s *shard, ch *frame.Chunk, b []byte) {
+	if !c.delivering() {
+		return
+	}
+	if ch.First {
+		if ch.Header.OpCode != frame.Continuation {
+			c.message = ch.Header.OpCode
+			c.utf8 = 0
+		}
+		if size := c.assembled() + ch.Header.Length; size > c.route.maxMessage || size < 0 {
+			c.faultTooBig("message", size, c.route.maxMessage)
+			return
+		}
+	}
+	if !c.unmask(ch) {
+		c.fault(frame.CloseInvalidPayload, "text is not UTF-8", errUTF8)
+		return
+	}
+	last := ch.Last && ch.Header.Fin
+	if last && c.message == frame.Text && !c.route.skipUTF8 && !c.utf8.Complete() {
+		c.fault(frame.CloseInvalidPayload, "text ends inside a character", errUTF8)
+		return
+	}
+	switch {
+	case last && c.assembly == nil:
+		// c.assembly is nil too when all that came before was empty.
+		c.deliver(s, serving{
+			payload: ch.Payload,
+			frame:   b[len(b)-len(ch.Payload)-ch.Room:],
+			room:    ch.Room,
+		})
+	case last:
+		c.assemble(s, ch.Payload)
+		buf := c.takeAssembly(s)
+		c.deliver(s, serving{payload: buf.B[assemblyRoom:], frame: buf.B, room: assemblyRoom, buf: buf})
+	case len(ch.Payload) > 0 || c.parser.Remaining() >= directFrom:
+		c.assemble(s, ch.Payload)
+	}
+}
+
+var errUTF8 = errors.New("engine: text message is not UTF-8")
+
+// unmask unmasks the chunk's payload and, of a text message, checks it: false as soon as it cannot be UTF-8.
+func (c *Conn) unmask(ch *frame.Chunk) bool {
+	if c.message != frame.Text || c.route.skipUTF8 {
+		ch.Unmask()
+		return true
+	}
+	if !ch.Header.Masked {
+		return c.utf8.Next(ch.Payload)
+	}
+	return utf8x.Unmask(ch.Payload, ch.Key, 0, &c.utf8)
+}
+
+// deliver hands a message to the handler.
+func (c *Conn) deliver(s *shard, m serving) {
+	m.conn = c
+	s.serving = m
+	s.count.MessagesIn++
+	c.route.handler.OnMessage(c, c.message, m.payload)
+	s.finishServing(c)
+}
+
+// finishServing ends a callback: the payload is the engine's again.
+func (s *shard) finishServing(c *Conn) {
+	m := &s.serving
+	if s.poison && !m.used {
+		poison(m.payload)
+	}
+	if m.buf != nil {
+		c.lc.Loop().Buffers().Put(m.buf)
+	}
+	*m = serving{}
+	if s.borrowed {
+		s.borrowed = false
+		c.lc.WriteOut()
+	}
+}
+
+// receiveControl takes a piece of a control frame. One that did not come whole waits in a buffer of its own: it may
+// stand between the fragments of a message.
+func (c *Conn) receiveControl(s *shard, ch *frame.Chunk, b []byte) {
+	ch.Unmask()
+	if ch.First && ch.Last {
+		c.control(s, ch.Header.OpCode, ch.Payload, b[len(b)-len(ch.Payload)-ch.Room:], ch.Room)
+		return
+	}
+	r := c.more()
+	if r.control == nil {
+		r.control = c.lc.Loop().Buffers().Get(frame.MaxControlPayload)
+	}
+	r.control.B = append(r.control.B, ch.Payload...)
+	if ch.Last {
+		c.control(s, ch.Header.OpCode, r.control.B, r.control.B, 0)
+		c.dropControl()
+	}
+}
+
+// control acts on a whole control frame.
+func (c *Conn) control(s *shard, op frame.OpCode, payload, around []byte, room int) {
+	switch {
+	case op == frame.Close:
+		c.receiveClose(payload)
+	case !c.delivering():
+		// RFC 6455, section 5.5.1: nothing may follow a close frame, so a ping after ours stays unanswered.
+	case op == frame.Ping:
+		s.count.PingsIn++
+		s.serving = serving{conn: c, payload: payload, frame: around, room: room}
+		c.Reply(frame.Pong, payload)
+		if c.route.onPing != nil {
+			c.route.onPing.OnPing(c, payload)
+		}
+		s.finishServing(c)
+	case op == frame.Pong:
+		s.count.PongsIn++
+		c.receivePong(s, payload)
+		if c.route.onPong != nil {
+			s.serving = serving{conn: c, payload: payload, frame: around, room: room}
+			c.route.onPong.OnPong(c, payload)
+			s.finishServing(c)
+		}
+	}
+}
+
+// faultFrame answers what the parser found wrong.
+func (c *Conn) faultFrame(err error, ch *frame.Chunk) {
+	if err == frame.ErrFrameTooBig {
+		c.faultTooBig("frame", ch.Header.Length, c.route.maxFrame)
+		return
+	}
+	var e *frame.Error
+	if !errors.As(err, &e) {
+		e = &frame.Error{Code: frame.CloseProtocolError, Reason: err.Error()}
+	}
+	c.fault(e.Code, e.Reason, e)
+}
+
+func (c *Conn) faultTooBig(what string, size, limit int64) {
+	c.fault(frame.CloseMessageTooBig, fmt.Sprintf("%s of %d bytes, at most %d are taken", what, size, limit), ErrMessageTooBig)
+}
+
+func (c *Conn) dropControl() {
+	if r := c.rare.Load(); r != nil && r.control != nil {
+		c.lc.Loop().Buffers().Put(r.control)
+		r.control = nil
+	}
+}
+
+// keepForResume copies what was read and must not be delivered before Resume.
+func (c *Conn) keepForResume(b []byte) {
+	r := c.more()
+	buffers := c.lc.Loop().Buffers()
+	if r.stash == nil {
+		r.stash = buffers.Get(len(b))
+	} else if cap(r.stash.B)-len(r.stash.B) < len(b) {
+		grown := buffers.Get(len(r.stash.B) + len(b))
+		grown.B = append(grown.B, r.stash.B...)
+		buffers.Put(r.stash)
+		r.stash = grown
+	}
+	r.stash.B = append(r.stash.B, b...)
+}
+
+// parseStash delivers what keepForResume kept.
+func (c *Conn) parseStash() {
+	r := c.rare.Load()
+	if r == nil || r.stash == nil || c.state != stateOpen {
+		return
+	}
+	buf := r.stash
+	r.stash = nil
+	defer c.lc.Loop().Buffers().Put(buf)
+	defer c.recoverHandler()
+	defer c.lc.WriteOut() // before the buffer goes, for replies that stand in it
+	c.receive(buf.B)
+}
+
+func (c *Conn) dropStash() {
+	if r := c.rare.Load(); r != nil && r.stash != nil {
+		c.lc.Loop().Buffers().Put(r.stash)
+		r.stash = nil
+	}
+}
+
+func poison(b []byte) {
+	for i := range b {
+		b[i] = 0xDB
+	}
+}

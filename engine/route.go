@@ -1,0 +1,123 @@
+package engine
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"zeroframe/frame"
+	"zeroframe/internal/handshake"
+)
+
+// route is what Handle registered: a handler with its settings.
+type route struct {
+	engine  *Engine
+	handler Handler
+	// The optional interfaces of handler; nil where it has them not.
+	upgrader Upgrader
+	onPing   PingHandler
+	onPong   PongHandler
+	onDrain  DrainHandler
+	rules    frame.Rules
+	opened   bool // the handshake is over before the loop gets the connection: we are the client
+	settings
+}
+
+func (e *Engine) newRoute(h Handler, role frame.Role, opts []RouteOption) (*route, error) {
+	if h == nil {
+		return nil, &OptionError{"Handle", "nil handler"}
+	}
+	r := &route{engine: e, handler: h, settings: e.config.settings}
+	for _, o := range opts {
+		if err := o.applyRoute(&r.settings); err != nil {
+			return nil, err
+		}
+	}
+	r.upgrader, _ = h.(Upgrader)
+	r.onPing, _ = h.(PingHandler)
+	r.onPong, _ = h.(PongHandler)
+	r.onDrain, _ = h.(DrainHandler)
+	r.rules = frame.Rules{Role: role, MaxFrame: r.maxFrame}
+	r.opened = role == frame.Client
+	return r, nil
+}
+
+// router finds the route of a request by the patterns of net/http's ServeMux. A ServeMux wants an http.Request, with the
+// garbage that makes; while no pattern has a host or a method, a path that is one of the patterns to the letter is
+// looked up here instead, with the same result.
+type router struct {
+	mu      sync.Mutex // held to add a route
+	mux     *http.ServeMux
+	literal atomic.Pointer[map[string]*route]
+	general bool // some pattern has a host or a method
+}
+
+func newRouter() *router {
+	r := &router{mux: http.NewServeMux()}
+	r.literal.Store(&map[string]*route{})
+	return r
+}
+
+// add registers a pattern; one that ServeMux panics over is an error here.
+func (r *router) add(pattern string, to *route) (err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("engine: %v", v)
+		}
+	}()
+	r.mux.Handle(pattern, to)
+	known := make(map[string]*route)
+	if !strings.HasPrefix(pattern, "/") {
+		r.general = true
+	}
+	if !r.general {
+		for k, v := range *r.literal.Load() {
+			known[k] = v
+		}
+		path := strings.TrimSuffix(pattern, "{$}")
+		if !strings.ContainsAny(path, "{}%") && (path == "/" && path != pattern || !strings.HasSuffix(path, "/")) {
+			known[path] = to
+		}
+	}
+	r.literal.Store(&known)
+	return nil
+}
+
+// find returns the route of a request, with the http.Request if one had to be made, or how to refuse it.
+func (r *router) find(h *handshake.Head) (*route, *http.Request, error) {
+	if to := (*r.literal.Load())[string(h.Path())]; to != nil && string(h.Method()) == http.MethodGet {
+		return to, nil, nil
+	}
+	req, err := h.Request()
+	if err != nil {
+		return nil, nil, handshake.ErrBadRequest
+	}
+	w := &capture{header: make(http.Header)}
+	r.mux.ServeHTTP(w, req)
+	if w.route == nil {
+		return nil, nil, &handshake.Refusal{Status: max(w.status, 400), Header: w.header}
+	}
+	return w.route, w.request, nil
+}
+
+// capture is the ResponseWriter that a route recognizes; for a path without a route ServeMux writes its answer to it.
+type capture struct {
+	route   *route
+	request *http.Request // with its path values
+	header  http.Header
+	status  int
+}
+
+func (w *capture) Header() http.Header         { return w.header }
+func (w *capture) Write(b []byte) (int, error) { return len(b), nil }
+func (w *capture) WriteHeader(status int)      { w.status = status }
+
+// ServeHTTP tells the router that the request is this route's.
+func (r *route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	c := w.(*capture)
+	c.route, c.request = r, req
+}

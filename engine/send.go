@@ -1,0 +1,270 @@
+package engine
+
+import (
+	"errors"
+	"math/rand/v2"
+	"unsafe"
+
+	"zeroframe/frame"
+)
+
+// Send queues a message, Text or Binary, whole in one frame, for the loop to write. It copies payload before it returns
+// and never blocks. Messages leave in the order of the calls. It returns ErrClosed, ErrFragment, or what the policy for
+// MaxBackpressure says.
+func (c *Conn) Send(op frame.OpCode, payload []byte) error {
+	if !op.IsData() {
+		return ErrFragment
+	}
+	return c.queue(frame.Header{Fin: true, OpCode: op}, payload, bounded)
+}
+
+// SendText is Send of a Text message. The string must be UTF-8; it is not checked.
+func (c *Conn) SendText(text string) error {
+	return c.Send(frame.Text, unsafe.Slice(unsafe.StringData(text), len(text)))
+}
+
+// SendFragment sends a message in pieces, for one that is not known whole: each call sends one frame, and the one with
+// fin ends the message (RFC 6455, section 5.4). op is that of the message in every call. Until the end other messages
+// on the connection fail with ErrFragment; control frames may pass between. A fragment that is refused with
+// ErrBackpressure may be sent again.
+func (c *Conn) SendFragment(op frame.OpCode, payload []byte, fin bool) error {
+	if !op.IsData() {
+		return ErrFragment
+	}
+	c.lc.Lock()
+	h := frame.Header{Fin: fin, OpCode: op}
+	f := c.flags.Load()
+	if f&flagFragment != 0 {
+		if c.more().fragment != op {
+			c.lc.Unlock(false)
+			return ErrFragment
+		}
+		h.OpCode = frame.Continuation
+	}
+	err := c.appendLocked(h, payload, bounded)
+	if err == nil {
+		if fin {
+			c.flags.And(^flagFragment)
+		} else if f&flagFragment == 0 {
+			c.more().fragment = op
+			c.flags.Or(flagFragment)
+		}
+	}
+	return c.unlock(err)
+}
+
+// Ping sends a ping of the caller's own; its pong reaches PongHandler. payload is at most 125 bytes: ErrMessageTooBig.
+func (c *Conn) Ping(payload []byte) error {
+	if len(payload) > frame.MaxControlPayload {
+		return ErrMessageTooBig
+	}
+	return c.queue(frame.Header{Fin: true, OpCode: frame.Ping}, payload, exempt)
+}
+
+// Reply sends a message from inside the connection's own OnMessage, OnPing or OnPong; elsewhere it is Send. payload
+// belongs to the engine until that callback returns: it must be neither read nor changed after Reply. When it is the
+// payload of the message being delivered, or the beginning of it, and it is the first reply to that, it leaves from
+// where it stands without being copied. Replies are not bounded by MaxBackpressure: above it the connection is not read,
+// so a peer that reads nothing stalls itself. op is Text, Binary, or Pong.
+func (c *Conn) Reply(op frame.OpCode, payload []byte) error {
+	if !op.IsData() && op != frame.Pong {
+		return ErrFragment
+	}
+	if op == frame.Pong && len(payload) > frame.MaxControlPayload {
+		return ErrMessageTooBig
+	}
+	h := frame.Header{Fin: true, OpCode: op}
+	m := &c.shard().serving
+	if m.conn != c {
+		return c.queue(h, payload, bounded)
+	}
+	if c.flags.Load()&(flagSendClosed|flagFragment|flagMasking) == 0 {
+		if m.startsWith(payload) && c.replyInPlace(m, h, len(payload)) {
+			return nil
+		}
+		if len(payload) >= borrowFrom && c.replyBorrowed(h, payload) {
+			return nil
+		}
+	}
+	return c.queue(h, payload, exempt)
+}
+
+// borrowFrom is the size from which a payload that stands elsewhere is written from there rather than copied first.
+const borrowFrom = 16 << 10
+
+func (m *serving) startsWith(payload []byte) bool {
+	return m.room > 0 && len(payload) <= len(m.payload) && len(payload) > 0 &&
+		unsafe.SliceData(payload) == unsafe.SliceData(m.payload)
+}
+
+// replyInPlace writes a header into the room before the payload and lets the frame leave from there.
+func (c *Conn) replyInPlace(m *serving, h frame.Header, n int) bool {
+	h.Length = int64(n)
+	size := h.Size()
+	at := len(m.frame) - len(m.payload)
+	if size > m.room {
+		return false
+	}
+	out := m.frame[at-size : at+n]
+	if m.buf != nil {
+		if !c.lc.WriteBuffer(out, m.buf) {
+			return false
+		}
+		m.buf = nil
+	} else if !c.lc.WriteInPlace(out) {
+		return false
+	}
+	frame.PutHeader(out, h)
+	m.room = 0
+	m.used = true
+	count := &c.shard().count
+	count.FramesOut++
+	count.BytesOut += uint64(size + n)
+	return true
+}
+
+// replyBorrowed writes a large payload from the caller's memory when the callback returns, once in a callback.
+func (c *Conn) replyBorrowed(h frame.Header, payload []byte) bool {
+	s := c.shard()
+	if s.borrowed {
+		return false
+	}
+	h.Length = int64(len(payload))
+	head := frame.AppendHeader(s.head[:0], h)
+	if !c.lc.WriteInPlace(head, payload) {
+		return false
+	}
+	s.borrowed = true
+	c.countSent(len(head) + len(payload))
+	return true
+}
+
+// What becomes of a message under PolicyDrop and PolicyClose; neither reaches the caller.
+var (
+	errDropped  = errors.New("engine: message dropped")
+	errOverflow = errors.New("engine: connection closed for its backlog")
+)
+
+// bound says whether a frame is subject to MaxBackpressure.
+type bound bool
+
+const (
+	bounded bound = true
+	exempt  bound = false
+)
+
+// queue appends a frame to the output queue.
+func (c *Conn) queue(h frame.Header, payload []byte, b bound) error {
+	c.lc.Lock()
+	err := ErrFragment
+	if !h.OpCode.IsData() || c.flags.Load()&flagFragment == 0 {
+		err = c.appendLocked(h, payload, b)
+	}
+	return c.unlock(err)
+}
+
+// unlock releases the output queue after an append.
+func (c *Conn) unlock(err error) error {
+	switch err {
+	case nil:
+		c.lc.Unlock(true)
+	case errDropped:
+		c.lc.Unlock(false)
+		return nil
+	case errOverflow:
+		c.lc.Unlock(false)
+		c.closeWith(CloseReason{Code: frame.ClosePolicyViolation, Text: "too slow", Err: ErrBackpressure})
+		return ErrClosed
+	default:
+		c.lc.Unlock(false)
+	}
+	return err
+}
+
+// appendLocked encodes a frame at the end of the output queue, which the caller holds.
+func (c *Conn) appendLocked(h frame.Header, payload []byte, b bound) error {
+	f := c.flags.Load()
+	if f&flagSendClosed != 0 || f&flagUpgraded == 0 {
+		return ErrClosed
+	}
+	h.Length = int64(len(payload))
+	if f&flagMasking != 0 {
+		// ChaCha8, seeded by the system: unpredictable to the peer's scripts (RFC 6455, section 5.3).
+		h.Masked, h.Key = true, rand.Uint32()
+	}
+	size := h.Size() + len(payload)
+	if b == bounded {
+		if err := c.fits(size); err != nil {
+			return err
+		}
+	}
+	dst := c.lc.Append(size)
+	if dst == nil {
+		return ErrClosed
+	}
+	frame.AppendFrame(dst[:0:size], h, payload)
+	c.countSent(size)
+	return nil
+}
+
+// fits applies the policy for MaxBackpressure to size more bytes.
+func (c *Conn) fits(size int) error {
+	queued := c.lc.Queued()
+	if queued == 0 || queued+size <= c.route.maxBackpressure {
+		return nil
+	}
+	c.flags.Or(flagWantDrain)
+	c.shard().sent.refused.Add(1)
+	switch c.route.policy {
+	case PolicyDrop:
+		return errDropped
+	case PolicyClose:
+		return errOverflow
+	}
+	return ErrBackpressure
+}
+
+func (c *Conn) countSent(bytes int) {
+	n := &c.shard().sent
+	n.frames.Add(1)
+	n.bytes.Add(uint64(bytes))
+}
+
+// written follows the output queue after each flush that found or left something in it.
+func (c *Conn) written(queued int) {
+	switch c.state {
+	case stateDraining:
+		c.drainWritten(queued)
+		if c.state != stateDraining {
+			return
+		}
+	case stateOpen:
+		c.followBackpressure(queued)
+	}
+	c.followProgress(queued)
+}
+
+// followBackpressure stops reading a peer that is far behind, and reports when it has caught up.
+func (c *Conn) followBackpressure(queued int) {
+	f := c.flags.Load()
+	switch {
+	case queued > c.route.maxBackpressure && f&flagFull == 0:
+		c.flags.Or(flagWantDrain)
+		if !c.route.readWhileFull {
+			c.shard().count.Stalls++
+			c.flags.Or(flagFull)
+			c.updateReading()
+		}
+	case queued <= c.route.maxBackpressure/2:
+		if f&flagFull != 0 {
+			c.flags.And(^flagFull)
+			c.updateReading()
+		}
+		if f&flagWantDrain != 0 {
+			c.flags.And(^flagWantDrain)
+			if c.route.onDrain != nil {
+				c.callback(func() { c.route.onDrain.OnDrain(c) })
+			}
+		}
+	}
+}

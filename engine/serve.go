@@ -1,0 +1,51 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"net"
+	"syscall"
+
+	"zeroframe/internal/loop"
+)
+
+// ListenAndServe listens on addr and serves until Shutdown or Close; it always returns an error, ErrServerClosed then.
+// network is "tcp", "tcp4", "tcp6" or "unix".
+func (e *Engine) ListenAndServe(network, addr string) error {
+	ln, err := e.Listen(network, addr)
+	if err != nil {
+		return err
+	}
+	return e.Serve(ln)
+}
+
+// Listen opens a listener as the engine's options say, for Serve: its Addr tells the port when addr asked for ":0".
+func (e *Engine) Listen(network, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false) // a listener for it makes every connection pay
+	if e.config.reusePort {
+		lc.Control = func(_, _ string, raw syscall.RawConn) error {
+			var opErr error
+			if err := raw.Control(func(fd uintptr) { opErr = setReusePort(int(fd)) }); err != nil {
+				return err
+			}
+			return opErr
+		}
+	}
+	return lc.Listen(context.Background(), network, addr)
+}
+
+// Serve accepts the connections of ln, a TCP or unix listener of the net package or one inherited from systemd, until
+// Shutdown or Close, or until ln fails; it always returns an error, ErrServerClosed after the first two. It closes ln.
+// Several calls may serve several listeners.
+func (e *Engine) Serve(ln net.Listener) error {
+	if e.closing.Load() {
+		ln.Close()
+		return ErrServerClosed
+	}
+	err := e.group.Serve(ln, e.stop)
+	if errors.Is(err, loop.ErrClosed) && e.closing.Load() {
+		return ErrServerClosed
+	}
+	return err
+}

@@ -1,0 +1,56 @@
+package engine
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"sync"
+	"time"
+
+	"zeroframe/frame"
+	"zeroframe/internal/handshake"
+	"zeroframe/internal/loop"
+)
+
+// clock is the loops' clock, read now rather than once per batch.
+func clock() time.Duration { return loop.Clock() }
+
+// shard is what the engine keeps per loop: scratch space, so that no connection needs its own, and counters. It belongs
+// to the loop's goroutine.
+type shard struct {
+	engine   *Engine
+	chunk    frame.Chunk
+	serving  serving
+	head     [frame.MaxHeaderSize]byte // of a borrowed reply
+	borrowed bool                      // the cork holds memory of the user's
+	poison   bool
+	reserved int // bytes of assembly buffers
+	budget   int
+
+	request handshake.Head
+	cipher  cipher.Block // of ping payloads
+
+	pingPlain, pingSecret [aes.BlockSize]byte
+
+	answer []byte // the HTTP answer being written
+
+	count     counters
+	sent      sentElsewhere
+	published struct {
+		sync.Mutex
+		counters
+		at time.Duration
+	}
+}
+
+func newShard(e *Engine) *shard {
+	var key [16]byte
+	rand.Read(key[:])
+	block, err := aes.NewCipher(key[:])
+	if err != nil {
+		panic(err) // 16 bytes are a key
+	}
+	s := &shard{engine: e, poison: e.config.poison, budget: e.config.assemblyBudget, cipher: block}
+	s.request.MaxBytes = e.config.maxHead
+	return s
+}

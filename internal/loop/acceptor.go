@@ -1,0 +1,203 @@
+package loop
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// listener is a listening descriptor watched by one loop, which accepts for all of them.
+type listener struct {
+	loop    *Loop
+	fd      int
+	orig    net.Listener // kept alive and open: collected, it would close the descriptor it shares a file with
+	watched bool
+	once    sync.Once
+	ended   chan struct{} // closed with err set
+	err     error
+}
+
+const (
+	// acceptBatch bounds the connections taken in one event; the poller reports the rest again.
+	acceptBatch = 128
+	// acceptBackoff is how long a listener rests when descriptors ran out, so that it does not spin.
+	acceptBackoff = 50 * time.Millisecond
+)
+
+// Serve accepts connections of ln, which must have a descriptor (TCP or unix), until the group or the listener is
+// closed; it returns ErrClosed then. stop, when closed, ends it too. It takes ln over and closes it.
+func (g *Group) Serve(ln net.Listener, stop <-chan struct{}) error {
+	sc, ok := ln.(syscall.Conn)
+	if !ok {
+		ln.Close()
+		return fmt.Errorf("loop: %T has no descriptor: a *net.TCPListener or *net.UnixListener is needed", ln)
+	}
+	fd, err := dupConn(sc)
+	if err != nil {
+		ln.Close()
+		return err
+	}
+	if ln.Addr().Network() == "tcp" {
+		if err := tuneTCP(fd, g.cfg.NoDelay, g.cfg.KeepAlive, g.cfg.UserTimeout); err != nil {
+			closeFD(fd)
+			ln.Close()
+			return err
+		}
+	}
+	l := g.quietest()
+	e := &listener{loop: l, fd: fd, orig: ln, ended: make(chan struct{})}
+	if !l.Do(func() {
+		if l.stopping {
+			e.close(nil)
+			return
+		}
+		l.listeners[fd] = e
+		if err := l.poll.add(fd, wantRead); err != nil {
+			e.close(err)
+			return
+		}
+		e.watched = true
+		e.accept()
+	}) {
+		closeFD(fd)
+		ln.Close()
+		return ErrClosed
+	}
+	select {
+	case <-e.ended:
+	case <-stop:
+		if l.Do(func() { e.close(nil) }) {
+			<-e.ended
+		}
+	}
+	if e.err != nil {
+		return e.err
+	}
+	return ErrClosed
+}
+
+// close ends the listener. Loop only.
+func (e *listener) close(err error) {
+	e.once.Do(func() {
+		delete(e.loop.listeners, e.fd)
+		if e.watched {
+			e.loop.poll.remove(e.fd, wantRead)
+		}
+		closeFD(e.fd)
+		e.err = errors.Join(err, e.orig.Close())
+		close(e.ended)
+	})
+}
+
+// accept takes what waits in the backlog and gives each connection to the loop with the fewest.
+func (e *listener) accept() {
+	g := e.loop.group
+	for range acceptBatch {
+		fd, sa, err := accept(e.fd)
+		if err != nil {
+			again, noFile := acceptFault(err)
+			switch {
+			case again:
+				return
+			case noFile:
+				e.refuseOne(err)
+				e.rest()
+				return
+			}
+			continue // a connection that died while it waited
+		}
+		switch {
+		case g.cfg.MaxConns > 0 && g.Len() >= g.cfg.MaxConns:
+			e.refuse(fd, RefusedMaxConns)
+			continue
+		case g.cfg.Admit != nil && !g.admit(addrPort(sa)):
+			e.refuse(fd, RefusedByHook)
+			continue
+		}
+		c := g.cfg.NewConn()
+		c.fd = int32(fd)
+		g.give(c)
+	}
+	if e.loop.poll.edgeTriggered() {
+		e.loop.Do(e.accept)
+	}
+}
+
+// admit asks the hook; a panic in it refuses.
+func (g *Group) admit(remote netip.AddrPort) (ok bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			g.cfg.Logger.Error("panic in the accept hook", slog.Any("panic", v))
+		}
+	}()
+	return g.cfg.Admit(remote)
+}
+
+// refuse tells an accepted peer why it is not served, as far as its buffer takes it, and closes.
+func (e *listener) refuse(fd int, cause Refusal) {
+	g := e.loop.group
+	discardInput(fd, e.loop.buf)
+	if g.cfg.Refusal != nil {
+		send(fd, g.cfg.Refusal)
+	}
+	shutdownWrite(fd)
+	discardInput(fd, e.loop.buf)
+	closeFD(fd)
+	if g.cfg.Refused != nil {
+		g.cfg.Refused(e.loop, cause)
+	}
+}
+
+// refuseOne frees the spare descriptor to accept the client at the head of the backlog and refuse it.
+func (e *listener) refuseOne(cause error) {
+	g := e.loop.group
+	g.cfg.Logger.Warn("out of descriptors: refusing a connection", slog.Any("error", cause))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.spare.close()
+	if fd, _, err := accept(e.fd); err == nil {
+		e.refuse(fd, RefusedNoFile)
+	}
+	if !g.closed {
+		g.spare.open()
+	}
+}
+
+// rest takes the listener out of the poller for a while: the backlog stays readable.
+func (e *listener) rest() {
+	l := e.loop
+	l.poll.set(e.fd, wantRead, 0)
+	l.after(acceptBackoff, func() {
+		if l.listeners[e.fd] == e {
+			l.poll.set(e.fd, 0, wantRead)
+			e.accept()
+		}
+	})
+}
+
+// give hands a connection with its descriptor or stream to a loop.
+func (g *Group) give(c *Conn) error {
+	if g.ended.Load() {
+		if c.stream == nil {
+			closeFD(int(c.fd))
+		}
+		return ErrClosed
+	}
+	l := g.quietest()
+	c.loop = l
+	l.load.Add(1)
+	g.conns.Add(1)
+	c.post(mailRegister)
+	return nil
+}
+
+// forget is give taken back.
+func (g *Group) forget(c *Conn) {
+	c.loop.load.Add(-1)
+	g.conns.Add(-1)
+}

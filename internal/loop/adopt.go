@@ -1,0 +1,59 @@
+package loop
+
+import (
+	"fmt"
+	"net"
+	"syscall"
+	"time"
+)
+
+// Adopt takes over nc, a connection of the net package, for c, on which Init was called: its descriptor is duplicated
+// and nc closed, so that nothing of the runtime's poller is left on it. Bytes already read from nc are the endpoint's
+// affair. Any goroutine may call it. On error nc stays the caller's.
+func (g *Group) Adopt(c *Conn, nc net.Conn) error {
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return fmt.Errorf("loop: %T has no descriptor to adopt", nc)
+	}
+	nc.SetDeadline(time.Time{})
+	fd, err := dupConn(sc)
+	if err != nil {
+		return err
+	}
+	nc.Close()
+	c.fd = int32(fd)
+	return g.give(c)
+}
+
+// RemoteAddr asks the kernel for the peer's address; nil when the connection has ended. A stream that has a RemoteAddr
+// method answers for itself. Any goroutine may call it.
+func (c *Conn) RemoteAddr() net.Addr {
+	if c.stream != nil {
+		if a, ok := c.stream.(interface{ RemoteAddr() net.Addr }); ok {
+			return a.RemoteAddr()
+		}
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fd < 0 {
+		return nil
+	}
+	return peerAddr(int(c.fd))
+}
+
+// LocalAddr is RemoteAddr for our end. Any goroutine may call it.
+func (c *Conn) LocalAddr() net.Addr {
+	if c.stream != nil {
+		if a, ok := c.stream.(interface{ LocalAddr() net.Addr }); ok {
+			return a.LocalAddr()
+		}
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fd < 0 {
+		return nil
+	}
+	return localAddr(int(c.fd))
+}

@@ -1,0 +1,295 @@
+package loop
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"zeroframe/internal/wheel"
+)
+
+// Conn is the loop's half of a connection. The endpoint embeds it by value, so that a connection is one object, and
+// calls Init before anything else. Its fields belong to the loop's goroutine unless a comment says otherwise.
+type Conn struct {
+	timer wheel.Node // must stay first: a fired node is its connection
+	loop  *Loop      // set once, before the connection is known to anyone
+	ep    Endpoint
+
+	next *Conn         // link in the mailbox; owned by whoever set the first mail bit
+	mail atomic.Uint32 // Mail bits not yet handled; 0: not in the mailbox
+	fd   int32         // a stream, or closed: -1; written by the loop under mu
+
+	mu       sync.Mutex   // guards out and shut
+	out      queue        // output not yet in the kernel
+	queued   atomic.Int64 // bytes in out; changed under mu, read anywhere
+	stream   Stream       // in place of fd; nil: fd
+	interest interest
+	flags    connFlags
+	shut     bool // under mu: no more output is taken
+}
+
+type connFlags uint8
+
+const (
+	flagOpen   connFlags = 1 << iota // in the loop's table
+	flagPaused                       // PauseReading
+	flagDirect                       // reads go to Endpoint.Target
+	flagNotify                       // call Written after each flush
+	flagEOF                          // the peer has ended its direction
+	flagHungry   // bytes may be waiting without an event: stream, or edge-triggered poller
+	flagProgress // the running flush shortened the queue
+)
+
+// Init ties c to its endpoint. It must be called before the connection is given to a loop.
+func (c *Conn) Init(ep Endpoint) {
+	c.ep = ep
+	c.fd = -1
+}
+
+// Endpoint returns what Init was given.
+func (c *Conn) Endpoint() Endpoint { return c.ep }
+
+// Loop returns the connection's loop.
+func (c *Conn) Loop() *Loop { return c.loop }
+
+// IsOpen reports whether the connection still has its descriptor or stream. Loop only.
+func (c *Conn) IsOpen() bool { return c.isOpen() }
+
+func (c *Conn) isOpen() bool { return c.flags&flagOpen != 0 }
+
+// fire is the wheel's callback.
+func fire(n *wheel.Node) {
+	c := (*Conn)(unsafe.Pointer(n)) // timer is the first field of Conn
+	c.serve(func() { c.ep.Timeout() })
+}
+
+// register makes the loop watch the connection and tells its endpoint. It runs on the connection's loop.
+func (c *Conn) register() {
+	l := c.loop
+	if c.stream == nil {
+		if err := l.poll.add(int(c.fd), wantRead); err != nil {
+			l.group.forget(c)
+			closeFD(c.shutOutput())
+			c.ep.Closed(err)
+			return
+		}
+	}
+	c.interest = wantRead
+	c.flags |= flagOpen
+	l.enter(c)
+	c.serve(c.ep.Opened)
+	if c.stream != nil {
+		c.readable() // what came before the stream knew us
+	}
+}
+
+// serve runs f with the connection corked: what f and what it calls send is written once, when f has returned.
+func (c *Conn) serve(f func()) {
+	mine := c.beginCork()
+	f()
+	c.endCork(mine)
+}
+
+// beginCork marks the connection as being served, so that Append does not put it into the mailbox. It reports whether
+// the mail bits are ours to collect, which they are not while the connection is in the mailbox already.
+func (c *Conn) beginCork() (mine bool) {
+	c.loop.cork.open = true
+	return c.mail.Or(uint32(mailCork)) == 0
+}
+
+// endCork writes what was sent and hands over mail that came in meanwhile.
+func (c *Conn) endCork(mine bool) {
+	c.loop.cork.open = false
+	if !mine {
+		c.mail.And(^uint32(mailCork))
+		c.flush()
+		return
+	}
+	bits := Mail(c.mail.Swap(0)) &^ (mailCork | mailFlush)
+	c.flush()
+	if bits != 0 {
+		c.post(bits) // not handled here: a connection that keeps posting to itself would keep the loop
+	}
+}
+
+// readable reads once and hands over what came. One read per event keeps a busy peer from starving the others.
+func (c *Conn) readable() {
+	l := c.loop
+	if c.flags&(flagOpen|flagPaused|flagEOF) != flagOpen {
+		c.flags |= flagHungry
+		return
+	}
+	buf := l.buf
+	if c.flags&flagDirect != 0 {
+		buf = c.ep.Target()
+	}
+	n, err := c.read(buf)
+	l.stats.Reads++
+	if n > 0 {
+		mine := c.beginCork()
+		c.ep.Data(buf[:n])
+		c.endCork(mine)
+		if l.group.cfg.Poison {
+			poison(l.buf)
+		}
+		if (c.stream != nil || l.poll.edgeTriggered()) && c.isOpen() {
+			c.again()
+		}
+		return
+	}
+	switch {
+	case err == ErrAgain:
+		c.flags &^= flagHungry
+	case err == errEOF:
+		c.flags |= flagEOF
+		c.want(c.interest &^ wantRead)
+		c.serve(c.ep.EOF)
+	default:
+		c.Close(err)
+	}
+}
+
+// again asks for another read without an event.
+func (c *Conn) again() {
+	if c.flags&flagPaused != 0 {
+		c.flags |= flagHungry
+		return
+	}
+	c.post(mailReadable)
+}
+
+func (c *Conn) read(buf []byte) (int, error) {
+	if c.stream != nil {
+		return streamRead(c.stream, buf)
+	}
+	return recv(int(c.fd), buf)
+}
+
+// want sets what the poller watches the descriptor for.
+func (c *Conn) want(w interest) {
+	if c.stream == nil && w != c.interest {
+		if err := c.loop.poll.set(int(c.fd), c.interest, w); err != nil {
+			c.loop.group.cfg.Logger.Error("change of poll interest failed", "error", err)
+		}
+	}
+	c.interest = w
+}
+
+// PauseReading stops reads, so that the peer is pushed back by TCP, until ResumeReading. Loop only.
+func (c *Conn) PauseReading() {
+	if c.flags&(flagOpen|flagPaused) == flagOpen {
+		c.flags |= flagPaused
+		if !c.loop.poll.edgeTriggered() {
+			c.want(c.interest &^ wantRead)
+		}
+	}
+}
+
+// ResumeReading ends PauseReading. Loop only.
+func (c *Conn) ResumeReading() {
+	if c.flags&flagPaused == 0 {
+		return
+	}
+	c.flags &^= flagPaused
+	if c.flags&(flagOpen|flagEOF) != flagOpen {
+		return
+	}
+	c.want(c.interest | wantRead)
+	if c.flags&flagHungry != 0 {
+		c.flags &^= flagHungry
+		c.post(mailReadable)
+	}
+}
+
+// ReadDirect chooses whether reads go to the endpoint's Target instead of the loop's buffer. Loop only.
+func (c *Conn) ReadDirect(on bool) {
+	if on {
+		c.flags |= flagDirect
+	} else {
+		c.flags &^= flagDirect
+	}
+}
+
+// NotifyFlushed makes every flush call Endpoint.Written, also one that left nothing. Loop only.
+func (c *Conn) NotifyFlushed(on bool) {
+	if on {
+		c.flags |= flagNotify
+	} else {
+		c.flags &^= flagNotify
+	}
+}
+
+// SetTimer makes Endpoint.Timeout be called once at the given time of the loop's clock, in place of any time set
+// before, never early and up to 8 ms late. Loop only.
+func (c *Conn) SetTimer(at time.Duration) {
+	if c.flags&flagOpen != 0 {
+		c.loop.wheel.Arm(&c.timer, int64((at+1<<tickShift-1)>>tickShift))
+	}
+}
+
+// Timer returns the time SetTimer was last given, rounded up to a tick, and whether it is still to come. Loop only.
+func (c *Conn) Timer() (at time.Duration, armed bool) {
+	return time.Duration(c.timer.When()) << tickShift, c.timer.Armed()
+}
+
+// StopTimer takes SetTimer back. Loop only.
+func (c *Conn) StopTimer() { c.loop.wheel.Disarm(&c.timer) }
+
+// CloseWrite ends the outgoing direction: the peer reads to the end of what was written. Loop only.
+func (c *Conn) CloseWrite() error {
+	switch {
+	case !c.isOpen():
+		return ErrClosed
+	case c.stream != nil:
+		return c.stream.CloseWrite()
+	}
+	return shutdownWrite(int(c.fd))
+}
+
+// Close closes the descriptor at once, drops what is queued, and calls Endpoint.Closed with err. A second call does
+// nothing. Loop only.
+func (c *Conn) Close(err error) {
+	if !c.isOpen() {
+		return
+	}
+	l := c.loop
+	c.flags &^= flagOpen
+	l.wheel.Disarm(&c.timer)
+	l.leave(c)
+	fd := c.shutOutput()
+	if l.cork.conn == c {
+		l.cork.drop()
+	}
+	if c.stream != nil {
+		c.stream.Close()
+	} else {
+		closeFD(fd)
+	}
+	l.group.forget(c)
+	c.ep.Closed(err)
+}
+
+// Detach takes the descriptor out of the loop and gives it to the caller, without closing it, when nothing is queued.
+// The endpoint hears nothing more. Loop only.
+func (c *Conn) Detach() (fd int, err error) {
+	if !c.isOpen() || c.stream != nil || c.queued.Load() != 0 {
+		return -1, ErrClosed
+	}
+	fd = int(c.fd)
+	if err := c.loop.poll.remove(fd, c.interest); err != nil {
+		return -1, err
+	}
+	c.flags &^= flagOpen
+	c.loop.wheel.Disarm(&c.timer)
+	c.loop.leave(c)
+	c.shutOutput()
+	c.loop.group.forget(c)
+	return fd, nil
+}
+
+func poison(b []byte) {
+	for i := range b {
+		b[i] = 0xDB
+	}
+}

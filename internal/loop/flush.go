@@ -1,0 +1,185 @@
+package loop
+
+// vector is what one write system call takes: the loop's scratch, so that nothing is allocated.
+type vector struct {
+	bytes [][]byte
+	raw   rawVector
+}
+
+const (
+	maxVector = 64      // elements of one write; IOV_MAX is 1024 everywhere
+	maxFlush  = 1 << 20 // bytes of one write, and of one turn of a connection
+)
+
+// flush writes what the connection has to say: the cork's parts, then the queue. One system call when the kernel takes
+// it all. What is left stays in the queue, and the poller reports when there is room again.
+func (c *Conn) flush() {
+	if !c.isOpen() {
+		return
+	}
+	c.flags &^= flagProgress
+	l := c.loop
+	k := &l.cork
+	corked := k.conn == c
+	if !corked && c.queued.Load() == 0 {
+		c.flushed(false)
+		return
+	}
+	had := c.queued.Load() != 0
+	var err error
+	if corked {
+		k.join()
+		err = c.writeParts(k)
+	}
+	for written := 0; err == nil && c.queued.Load() != 0 && written < maxFlush; {
+		var n int
+		n, err = c.writeQueue()
+		written += n
+	}
+	if err != nil && err != ErrAgain {
+		c.Close(err)
+		return
+	}
+	c.flushed(had)
+}
+
+// flushed sets the interest in writing and tells the endpoint, when a queue was or is there.
+func (c *Conn) flushed(had bool) {
+	left := c.Queued()
+	if left != 0 {
+		c.want(c.interest | wantWrite)
+	} else if c.interest&wantWrite != 0 {
+		c.want(c.interest &^ wantWrite)
+	}
+	if had || left != 0 || c.flags&flagNotify != 0 {
+		c.ep.Written(left)
+	}
+}
+
+// writeParts writes the cork's parts and, in the same call, as much of the queue as fits. Parts that are left go to the
+// front of the queue.
+func (c *Conn) writeParts(k *cork) error {
+	if len(k.parts) == 1 && c.queued.Load() == 0 {
+		b := k.parts[0].bytes
+		n, err := c.write(b)
+		c.loop.stats.Writes++
+		if n == len(b) {
+			k.drop()
+			return nil
+		}
+		k.parts[0].bytes = b[n:]
+		k.keep(c)
+		return orAgain(err)
+	}
+	v := &c.loop.iov
+	v.bytes = v.bytes[:0]
+	for i := range k.parts {
+		v.bytes = append(v.bytes, k.parts[i].bytes)
+	}
+	total := k.bytes + c.gather(v, maxFlush-k.bytes)
+	n, err := c.writeVector(v)
+	c.loop.stats.Writes++
+	parts := k.bytes
+	for i, left := 0, n; i < len(k.parts) && left > 0; i++ {
+		m := min(left, len(k.parts[i].bytes))
+		k.parts[i].bytes = k.parts[i].bytes[m:]
+		left -= m
+	}
+	if n >= parts {
+		k.drop()
+		c.consume(n - parts)
+	} else {
+		k.keep(c)
+	}
+	if n < total {
+		return orAgain(err)
+	}
+	return nil
+}
+
+func (c *Conn) writeQueue() (n int, err error) {
+	v := &c.loop.iov
+	v.bytes = v.bytes[:0]
+	total := c.gather(v, maxFlush)
+	if len(v.bytes) == 1 {
+		n, err = c.write(v.bytes[0])
+	} else {
+		n, err = c.writeVector(v)
+	}
+	c.loop.stats.Writes++
+	c.consume(n)
+	if n < total {
+		return n, orAgain(err)
+	}
+	return n, nil
+}
+
+// orAgain turns a short write without an error into ErrAgain: the kernel's buffer is full.
+func orAgain(err error) error {
+	if err == nil {
+		return ErrAgain
+	}
+	return err
+}
+
+// gather adds the oldest segments to v, up to limit bytes, and returns how many that are. The mutex is not held while
+// they are written: others only append, behind the bytes gathered.
+func (c *Conn) gather(v *vector, limit int) (total int) {
+	c.mu.Lock()
+	for s := c.out.oldest(); s != nil && len(v.bytes) < maxVector && total < limit; s = s.next {
+		v.bytes = append(v.bytes, s.bytes)
+		total += len(s.bytes)
+		if s == c.out.newest {
+			break
+		}
+	}
+	c.mu.Unlock()
+	return total
+}
+
+// consume takes n written bytes off the front of the queue.
+func (c *Conn) consume(n int) {
+	if n > 0 {
+		c.flags |= flagProgress
+	}
+	c.mu.Lock()
+	c.queued.Add(-int64(n))
+	for s := c.out.oldest(); s != nil; s = c.out.oldest() {
+		m := min(n, len(s.bytes))
+		s.bytes = s.bytes[m:]
+		n -= m
+		if len(s.bytes) != 0 {
+			break
+		}
+		c.out.popOldest()
+	}
+	c.mu.Unlock()
+	if c.queued.Load() == 0 {
+		clear(c.loop.iov.bytes)
+	}
+}
+
+func (c *Conn) write(b []byte) (int, error) {
+	if c.stream != nil {
+		return streamWrite(c.stream, b)
+	}
+	return send(int(c.fd), b)
+}
+
+func (c *Conn) writeVector(v *vector) (n int, err error) {
+	if c.stream == nil {
+		return sendVector(int(c.fd), v)
+	}
+	for _, b := range v.bytes {
+		var m int
+		m, err = streamWrite(c.stream, b)
+		n += m
+		if m < len(b) {
+			break
+		}
+	}
+	return n, err
+}
+
+// Progressed reports, inside Endpoint.Written, whether the flush it is called for took anything off the queue.
+func (c *Conn) Progressed() bool { return c.flags&flagProgress != 0 }

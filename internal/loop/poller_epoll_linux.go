@@ -1,0 +1,170 @@
+//go:build linux && !netpoll
+
+package loop
+
+import (
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// poller is an epoll instance of our own. It stands in place of netpoll on Linux because it knows where a batch of
+// events ends: the mailbox is drained and timers fire there without a system call, a wake-up is written only while the
+// loop sleeps, and the wheel's next deadline is the timeout of the wait. Build with -tags netpoll for the other one.
+type poller struct {
+	epfd     int
+	wakefd   int
+	sleeping atomic.Bool // the loop is, or is about to be, blocked in epoll_wait
+	closing  sync.Mutex  // held to write to wakefd and to close it: its number may be another's a moment later
+	closed   bool
+	events   [256]unix.EpollEvent
+}
+
+func openPoller() (*poller, error) {
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	wakefd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		unix.Close(epfd)
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	p := &poller{epfd: epfd, wakefd: wakefd}
+	if err := p.add(wakefd, wantRead); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *poller) close() {
+	p.closing.Lock()
+	defer p.closing.Unlock()
+	p.closed = true
+	unix.Close(p.wakefd)
+	unix.Close(p.epfd)
+}
+
+func epollEvents(w interest) (ev uint32) {
+	if w&wantRead != 0 {
+		ev |= unix.EPOLLIN
+	}
+	if w&wantWrite != 0 {
+		ev |= unix.EPOLLOUT
+	}
+	return ev
+}
+
+func (p *poller) add(fd int, w interest) error {
+	ev := unix.EpollEvent{Fd: int32(fd), Events: epollEvents(w)}
+	return os.NewSyscallError("epoll_ctl add", unix.EpollCtl(p.epfd, unix.EPOLL_CTL_ADD, fd, &ev))
+}
+
+// set changes the interest in fd. With no interest left the descriptor is taken out, or a reset by the peer would be
+// reported over and over; the next timer or write finds the reset.
+func (p *poller) set(fd int, from, to interest) error {
+	switch {
+	case from == to:
+		return nil
+	case from == 0:
+		return p.add(fd, to)
+	case to == 0:
+		return os.NewSyscallError("epoll_ctl del", unix.EpollCtl(p.epfd, unix.EPOLL_CTL_DEL, fd, nil))
+	}
+	ev := unix.EpollEvent{Fd: int32(fd), Events: epollEvents(to)}
+	return os.NewSyscallError("epoll_ctl mod", unix.EpollCtl(p.epfd, unix.EPOLL_CTL_MOD, fd, &ev))
+}
+
+// remove forgets a descriptor that will live on elsewhere; closing one needs no remove.
+func (p *poller) remove(fd int, had interest) error { return p.set(fd, had, 0) }
+
+// edgeTriggered reports whether a readable descriptor is announced once only, so that a read that did not reach EAGAIN
+// must be followed by another.
+func (p *poller) edgeTriggered() bool { return false }
+
+// wake makes run call turn soon. Any goroutine may call it; it costs a system call only while the loop sleeps.
+func (p *poller) wake() {
+	if p.sleeping.CompareAndSwap(true, false) {
+		p.closing.Lock()
+		defer p.closing.Unlock()
+		if !p.closed {
+			one := [8]byte{1} // any non-zero counter, in either byte order
+			unix.Write(p.wakefd, one[:])
+		}
+	}
+}
+
+// run waits for events and hands each to event, and calls turn after every batch, until turn says stop. turn returns
+// how long the poller may sleep: 0 not at all, negative for ever.
+func (p *poller) run(event func(fd int, r readiness), turn func(idle bool) (sleep time.Duration, stop bool)) error {
+	for {
+		sleep, stop := turn(false)
+		if stop {
+			return nil
+		}
+		n, err := p.poll()
+		if n == 0 && err == nil && sleep != 0 {
+			// Goroutines made runnable by this batch go first: a thread blocked in epoll_wait keeps its P until the
+			// runtime's monitor takes it away, which can last 10 ms.
+			runtime.Gosched()
+			p.sleeping.Store(true)
+			if sleep, stop = turn(true); !stop && sleep != 0 {
+				n, err = p.block(sleep)
+			}
+			p.sleeping.Store(false)
+			if stop {
+				return nil
+			}
+		}
+		if err != nil {
+			if err == unix.EINTR {
+				continue
+			}
+			return os.NewSyscallError("epoll_wait", err)
+		}
+		for i := range n {
+			ev := &p.events[i]
+			if int(ev.Fd) == p.wakefd {
+				var drain [8]byte
+				unix.Read(p.wakefd, drain[:])
+				continue
+			}
+			var r readiness
+			if ev.Events&(unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+				r |= isReadable
+			}
+			if ev.Events&unix.EPOLLOUT != 0 {
+				r |= isWritable
+			}
+			if ev.Events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+				r |= isBroken
+			}
+			event(int(ev.Fd), r)
+		}
+	}
+}
+
+// poll takes what is ready without waiting. It cannot block, so the runtime need not hear of it.
+func (p *poller) poll() (int, error) {
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(p.epfd),
+		uintptr(unsafe.Pointer(&p.events[0])), uintptr(len(p.events)), 0, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
+func (p *poller) block(sleep time.Duration) (int, error) {
+	ms := -1
+	if sleep > 0 {
+		ms = int(min((sleep+time.Millisecond-1)/time.Millisecond, 1<<30))
+	}
+	return unix.EpollWait(p.epfd, p.events[:], ms)
+}

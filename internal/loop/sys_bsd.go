@@ -1,0 +1,8 @@
+//go:build darwin || dragonfly || freebsd || netbsd || openbsd
+
+package loop
+
+import "time"
+
+// setUserTimeout has no counterpart here: the write timeout ends peers that take nothing.
+func setUserTimeout(int, time.Duration) error { return nil }

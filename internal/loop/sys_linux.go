@@ -1,0 +1,16 @@
+package loop
+
+import (
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func setUserTimeout(fd int, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	ms := int((d + time.Millisecond - 1) / time.Millisecond)
+	return os.NewSyscallError("setsockopt TCP_USER_TIMEOUT", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, ms))
+}
