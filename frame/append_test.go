@@ -122,6 +122,13 @@ func TestHeadersTakeTheShortestForm(t *testing.T) {
 				if n != len(want) || err != nil || !c.First || c.Header != h {
 					t.Errorf("%d cut at %d: n %d, err %v, %+v", test.length, cut, n, err, c)
 				}
+				room := 0 // unless the header came in one piece
+				if cut == 0 || cut == len(want) {
+					room = len(want)
+				}
+				if c.Room != room {
+					t.Errorf("%d cut at %d: room %d, want %d", test.length, cut, c.Room, room)
+				}
 				if c.Last != (test.length == 0) || p.Remaining() != test.length {
 					t.Errorf("%d cut at %d: last %v, remaining %d", test.length, cut, c.Last, p.Remaining())
 				}

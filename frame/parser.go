@@ -68,7 +68,8 @@ func (p *Parser) Next(b []byte, r *Rules, c *Chunk) (n int, err error) {
 		switch {
 		case length == len16 && len(b) >= 4:
 			size, length = 4, int64(binary.BigEndian.Uint16(b[2:]))
-		case length == len64 && len(b) >= 10 && b[2]&0x80 == 0:
+		case length == len64 && len(b) >= 10:
+			// With the top bit set this is negative, so it is not minimal.
 			size, length = 10, int64(binary.BigEndian.Uint64(b[2:]))
 		default:
 			return p.resume(b, r, c)
@@ -112,7 +113,6 @@ func (p *Parser) resume(b []byte, r *Rules, c *Chunk) (n int, err error) {
 		return 0, faultErrors[p.stage-failed]
 	}
 	if p.stage < inPayload {
-		began := p.stage == atBoundary
 		for {
 			if n == len(b) {
 				return n, nil
@@ -131,10 +131,9 @@ func (p *Parser) resume(b []byte, r *Rules, c *Chunk) (n int, err error) {
 		if p.b0&controlBit == 0 {
 			p.open = p.b0&finBit == 0
 		}
+		// Room stays 0: a header that began in this call would have been decoded
+		// by Next itself.
 		c.First = true
-		if began {
-			c.Room = n
-		}
 	}
 	c.Header.unpack(p.b0, p.b1, p.length, p.key)
 	c.Key = mask.Rotate(p.key, int((p.length-p.left)&3))
