@@ -1,0 +1,68 @@
+package fuzz
+
+import (
+	"bytes"
+	"testing"
+	"unicode/utf8"
+
+	"zeroframe/internal/utf8x"
+	"zeroframe/mask"
+)
+
+// FuzzUTF8 checks validation in pieces, with and without unmasking, against
+// unicode/utf8 at every piece: refused exactly when no continuation could help,
+// complete exactly when the text so far is valid.
+func FuzzUTF8(f *testing.F) {
+	for _, text := range []string{
+		"plain", "déjà vu, привет, 漢字, 😀", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "cut \xf0\x9f\x98", "\xff",
+		"0123456789012345678901234567890123456789 long ASCII, then € and \xe2\x28\xa1",
+	} {
+		f.Add([]byte(text), uint32(0x3d21fa37), byte(3))
+		f.Add(bytes.Repeat([]byte(text), 4), uint32(0xc2a5e0f4), byte(40))
+	}
+
+	f.Fuzz(func(t *testing.T, text []byte, key uint32, step byte) {
+		wire := bytes.Clone(text)
+		mask.XOR(wire, key, 0)
+		var plain, fused utf8x.State
+		size := int(step) + 1
+		boundary := 0 // text[:boundary] is whole runes
+		for at := 0; at < len(text); at += size {
+			end := min(at+size, len(text))
+			var ok bool
+			boundary, ok = wholeRunes(text[:end], boundary)
+			complete := ok && boundary == end
+			if got := plain.Next(text[at:end]); got != ok || plain.Complete() != complete {
+				t.Fatalf("Next to %d: %v, complete %v; want %v, %v", end, got, plain.Complete(), ok, complete)
+			}
+			if got := utf8x.Unmask(wire[at:end], key, at, &fused); got != ok || fused.Complete() != complete {
+				t.Fatalf("Unmask to %d: %v, complete %v; want %v, %v", end, got, fused.Complete(), ok, complete)
+			}
+			if !ok {
+				break
+			}
+			if !bytes.Equal(wire[at:end], text[at:end]) {
+				t.Fatalf("unmasked %q, want %q", wire[at:end], text[at:end])
+			}
+		}
+		if got := utf8x.Valid(text); got != utf8.Valid(text) {
+			t.Fatalf("Valid = %v", got)
+		}
+	})
+}
+
+// wholeRunes moves on over the runes of b that are complete. ok says that what
+// is left, if anything, can still become a rune.
+func wholeRunes(b []byte, from int) (boundary int, ok bool) {
+	for from < len(b) {
+		if !utf8.FullRune(b[from:]) {
+			return from, true
+		}
+		r, size := utf8.DecodeRune(b[from:])
+		if r == utf8.RuneError && size == 1 {
+			return from, false
+		}
+		from += size
+	}
+	return from, true
+}
