@@ -68,10 +68,10 @@ func WithIdleBuffers(bytes int) Option {
 }
 
 // WithAssemblyBudget bounds the bytes that each loop reserves for frames whose payload has not arrived yet; beyond it a
-// buffer grows only with what has arrived. Default 16 MiB; 0 to 16 GiB.
+// buffer grows only with what has arrived. Default 16 MiB; 0 to 1 GiB.
 func WithAssemblyBudget(bytes int) Option {
 	return engineOption(func(c *config) error {
-		return between("WithAssemblyBudget", bytes, 0, 1<<34, func(n int) { c.assemblyBudget = n })
+		return between("WithAssemblyBudget", bytes, 0, 1<<30, func(n int) { c.assemblyBudget = n })
 	})
 }
 

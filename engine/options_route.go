@@ -75,7 +75,7 @@ func WithPingPolicy(p PingPolicy) Setting {
 }
 
 // WithIdleTimeout closes, with 1001, a connection whose peer has sent nothing at all, pongs included, for d; use it with
-// a ping interval of 0 or above d. 0, the default: off. Precision 1 ms; at most 10 days.
+// a ping interval of 0 or above d. 0, the default: off. Precision 10 ms; at most 10 days.
 func WithIdleTimeout(d time.Duration) Setting {
 	return setting(func(s *settings) error {
 		return between("WithIdleTimeout", d, 0, maxDuration, func(d time.Duration) { s.idleTimeout = d })

@@ -32,7 +32,7 @@ func (c *Conn) receive(b []byte) {
 	for len(b) > 0 {
 		n, err := c.parser.Next(b, &c.route.rules, ch)
 		if err != nil {
-			c.faultFrame(err, ch)
+			c.faultFrame(err)
 			return
 		}
 		if ch.Header.OpCode.IsControl() {
@@ -200,9 +200,9 @@ func (c *Conn) control(s *shard, op frame.OpCode, payload, around []byte, room i
 }
 
 // faultFrame answers what the parser found wrong.
-func (c *Conn) faultFrame(err error, ch *frame.Chunk) {
+func (c *Conn) faultFrame(err error) {
 	if err == frame.ErrFrameTooBig {
-		c.faultTooBig("frame", ch.Header.Length, c.route.maxFrame)
+		c.faultTooBig("frame", c.parser.Announced(), c.route.maxFrame)
 		return
 	}
 	var e *frame.Error

@@ -210,3 +210,7 @@ func (p *Parser) InFrame() bool { return p.stage != atBoundary }
 func (p *Parser) InMessage() bool {
 	return p.open || p.left > 0 && OpCode(p.b0&opBits) == Continuation
 }
+
+// Announced returns the payload length that the current frame's header announces, in bytes: after ErrFrameTooBig the
+// length that was too big, of the frame that Next stopped at.
+func (p *Parser) Announced() int64 { return p.length }

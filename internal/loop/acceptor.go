@@ -188,9 +188,10 @@ func (g *Group) give(c *Conn) error {
 		}
 		return ErrClosed
 	}
-	l := g.quietest()
-	c.loop = l
-	l.load.Add(1)
+	if c.loop == nil {
+		c.loop = g.quietest()
+	}
+	c.loop.load.Add(1)
 	g.conns.Add(1)
 	c.post(mailRegister)
 	return nil

@@ -32,13 +32,13 @@ type Conn struct {
 type connFlags uint8
 
 const (
-	flagOpen   connFlags = 1 << iota // in the loop's table
-	flagPaused                       // PauseReading
-	flagDirect                       // reads go to Endpoint.Target
-	flagNotify                       // call Written after each flush
-	flagEOF                          // the peer has ended its direction
-	flagHungry   // bytes may be waiting without an event: stream, or edge-triggered poller
-	flagProgress // the running flush shortened the queue
+	flagOpen     connFlags = 1 << iota // in the loop's table
+	flagPaused                         // PauseReading
+	flagDirect                         // reads go to Endpoint.Target
+	flagNotify                         // call Written after each flush
+	flagEOF                            // the peer has ended its direction
+	flagHungry                         // bytes may be waiting without an event: stream, or edge-triggered poller
+	flagProgress                       // the running flush shortened the queue
 )
 
 // Init ties c to its endpoint. It must be called before the connection is given to a loop.
@@ -131,7 +131,7 @@ func (c *Conn) readable() {
 		c.ep.Data(buf[:n])
 		c.endCork(mine)
 		if l.group.cfg.Poison {
-			poison(l.buf)
+			poison(l.buf[:min(n, len(l.buf))])
 		}
 		if (c.stream != nil || l.poll.edgeTriggered()) && c.isOpen() {
 			c.again()

@@ -39,6 +39,8 @@ var (
 // loop only and must not block. It announces readiness with Conn.StreamReadable and Conn.StreamWritable, from any
 // goroutine, after having returned ErrAgain.
 type Stream interface {
+	// Attach is called once, before anything else, with the connection to announce readiness to.
+	Attach(c *Conn)
 	// Read reads into p. It returns ErrAgain when nothing is there yet and io.EOF at the end.
 	Read(p []byte) (n int, err error)
 	// Write writes a prefix of p and returns its length, with ErrAgain when that is short.
