@@ -1,0 +1,331 @@
+//go:build !race
+
+package engine_test
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"runtime"
+	"testing"
+	"time"
+
+	"zeroframe/engine"
+	"zeroframe/frame"
+	"zeroframe/pool"
+)
+
+// socketServer serves h on one loop over TCP, with the pools as they are in production.
+func socketServer(t testing.TB, h engine.Handler, opts ...engine.Option) (addr string, e *engine.Engine) {
+	t.Helper()
+	pool.Verify(false)
+	e, err := engine.New(append([]engine.Option{engine.WithLoops(1), engine.WithPingInterval(0)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := e.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Handle("/", h); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); e.Serve(ln) }()
+	t.Cleanup(func() {
+		e.Close()
+		<-done
+		pool.Verify(true)
+	})
+	return ln.Addr().String(), e
+}
+
+// dialRaw upgrades a TCP connection.
+func dialRaw(t testing.TB, addr string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if _, err := c.Write(upgradeRequest("/")); err != nil {
+		t.Fatal(err)
+	}
+	var head []byte
+	for !bytes.HasSuffix(head, []byte("\r\n\r\n")) {
+		var b [1]byte
+		if _, err := io.ReadFull(c, b[:]); err != nil {
+			t.Fatal(err)
+		}
+		head = append(head, b[0])
+	}
+	return c
+}
+
+// exchange writes request and reads as many bytes as the answer has.
+func exchange(t testing.TB, c net.Conn, request, answer []byte) {
+	if _, err := c.Write(request); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(c, answer); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// expectNoAllocs runs f often enough for a rare allocation to show, after a warm-up that fills the pools.
+func expectNoAllocs(t *testing.T, runs int, f func()) {
+	t.Helper()
+	for range runs/10 + 20 {
+		f()
+	}
+	runtime.GC()
+	for range 20 {
+		f()
+	}
+	if n := testing.AllocsPerRun(runs, f); n != 0 {
+		t.Errorf("%v allocations per message", n)
+	}
+}
+
+type replier struct{ engine.NopHandler }
+
+func (replier) OnMessage(c *engine.Conn, op frame.OpCode, p []byte) { c.Reply(op, p) }
+
+type sender struct{ engine.NopHandler }
+
+func (sender) OnMessage(c *engine.Conn, op frame.OpCode, p []byte) { c.Send(op, p) }
+
+// capturer hands its connection to the test.
+type capturer struct {
+	engine.NopHandler
+	conns chan *engine.Conn
+}
+
+func (h capturer) OnOpen(c *engine.Conn) { h.conns <- c }
+
+func TestEchoAllocatesNothing(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		handler engine.Handler
+		op      frame.OpCode
+		size    int
+		batch   int
+	}{
+		{"reply 32 B", replier{}, frame.Binary, 32, 1},
+		{"reply text", replier{}, frame.Text, 1000, 1},
+		{"reply 16 pipelined", replier{}, frame.Binary, 32, 16},
+		{"reply 16 KiB", replier{}, frame.Binary, 16 << 10, 1},
+		{"reply 1 MiB, assembled", replier{}, frame.Binary, 1 << 20, 1},
+		{"send on the loop", sender{}, frame.Binary, 32, 1},
+		{"send 16 pipelined", sender{}, frame.Binary, 1000, 16},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			addr, _ := socketServer(t, test.handler)
+			c := dialRaw(t, addr)
+			one := encode(true, test.op, bytes.Repeat([]byte("x"), test.size))
+			request := bytes.Repeat(one, test.batch)
+			answer := make([]byte, (len(one)-4)*test.batch)
+			runs := 500
+			if test.size > 100_000 {
+				runs = 50
+			}
+			if test.size < 100_000 {
+				expectNoAllocs(t, runs, func() { exchange(t, c, request, answer) })
+				return
+			}
+			// More than the sockets hold: write and read at the same time.
+			requests := make(chan struct{})
+			defer close(requests)
+			go func() {
+				for range requests {
+					c.Write(request)
+				}
+			}()
+			expectNoAllocs(t, runs, func() {
+				requests <- struct{}{}
+				io.ReadFull(c, answer)
+			})
+		})
+	}
+}
+
+func TestSendFromAnotherGoroutineAllocatesNothing(t *testing.T) {
+	h := capturer{conns: make(chan *engine.Conn, 1)}
+	addr, _ := socketServer(t, h)
+	c := dialRaw(t, addr)
+	conn := within(t, h.conns)
+	payload := bytes.Repeat([]byte("x"), 200)
+	answer := make([]byte, len(payload)+4)
+	expectNoAllocs(t, 500, func() {
+		if err := conn.Send(frame.Binary, payload); err != nil {
+			t.Fatal(err)
+		}
+		io.ReadFull(c, answer)
+	})
+}
+
+func TestPreparedBroadcastAllocatesNothing(t *testing.T) {
+	h := capturer{conns: make(chan *engine.Conn, 1)}
+	addr, _ := socketServer(t, h)
+	var clients []net.Conn
+	var conns []*engine.Conn
+	for range 10 {
+		clients = append(clients, dialRaw(t, addr))
+		conns = append(conns, within(t, h.conns))
+	}
+	p, err := engine.Prepare(frame.Text, bytes.Repeat([]byte("x"), 1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := make([]byte, p.Len())
+	expectNoAllocs(t, 200, func() {
+		for _, c := range conns {
+			c.SendPrepared(p)
+		}
+		for _, c := range clients {
+			io.ReadFull(c, answer)
+		}
+	})
+}
+
+func TestPongAllocatesNothing(t *testing.T) {
+	addr, _ := socketServer(t, replier{})
+	c := dialRaw(t, addr)
+	request := encode(true, frame.Ping, []byte("12345678"))
+	answer := make([]byte, 10)
+	expectNoAllocs(t, 500, func() { exchange(t, c, request, answer) })
+}
+
+// TestPingAllocatesNothing covers the timer too: each ping is sent from the wheel, and its pong arms the next.
+func TestPingAllocatesNothing(t *testing.T) {
+	addr, e := socketServer(t, replier{}, engine.WithPingInterval(5*time.Millisecond))
+	c := dialRaw(t, addr)
+	ping := make([]byte, 2+16)
+	pong := make([]byte, 2+4+16) // masked with the key 0: as it is
+	pong[0], pong[1] = 0x8A, 0x80|16
+	expectNoAllocs(t, 20, func() {
+		if _, err := io.ReadFull(c, ping); err != nil {
+			t.Fatal(err)
+		}
+		copy(pong[6:], ping[2:])
+		if _, err := c.Write(pong); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if s := e.Stats(); s.RTT.Count() < 40 || s.PingTimeouts != 0 {
+		t.Errorf("%d pongs matched, %d timeouts", s.RTT.Count(), s.PingTimeouts)
+	}
+}
+
+// TestPipelinedBatchIsAnsweredWithOneWrite is a gate: a client that sends 16 messages at once costs one read and one
+// write.
+func TestPipelinedBatchIsAnsweredWithOneWrite(t *testing.T) {
+	for name, h := range map[string]engine.Handler{"Reply": replier{}, "Send": sender{}} {
+		t.Run(name, func(t *testing.T) {
+			addr, e := socketServer(t, h)
+			c := dialRaw(t, addr)
+			one := encode(true, frame.Binary, bytes.Repeat([]byte("x"), 32))
+			request := bytes.Repeat(one, 16)
+			answer := make([]byte, (len(one)-4)*16)
+			const batches = 100
+			before := settledStats(t, e, 0)
+			for range batches {
+				exchange(t, c, request, answer)
+			}
+			after := settledStats(t, e, before.MessagesIn+16*batches)
+			if n := after.Writes - before.Writes; n != batches {
+				t.Errorf("%d writes for %d batches", n, batches)
+			}
+			if n := after.Reads - before.Reads; n > batches+batches/10 {
+				t.Errorf("%d reads for %d batches", n, batches)
+			}
+		})
+	}
+}
+
+// settledStats waits until the loops have published that many messages.
+func settledStats(t *testing.T, e *engine.Engine, messages uint64) engine.Stats {
+	t.Helper()
+	for end := time.Now().Add(patience); ; runtime.Gosched() {
+		s := e.Stats()
+		if s.MessagesIn >= messages && s.Open == 1 {
+			return s
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d messages counted, want %d", s.MessagesIn, messages)
+		}
+	}
+}
+
+// TestIdleConnectionCostsLittleLiveHeap is a gate on memory that does not depend on the machine: what the collector
+// keeps per open connection, all included. Both ends have their descriptors in this process, so the server's table has
+// two slots per connection, 18 B with its slack; a server alone pays 9.
+func TestIdleConnectionCostsLittleLiveHeap(t *testing.T) {
+	const conns, limit = 2000, 250
+	addr, e := socketServer(t, replier{}, engine.WithPingInterval(30*time.Second))
+	warm := dialRaw(t, addr)
+	request := encode(true, frame.Binary, []byte("hello"))
+	answer := make([]byte, 7)
+	exchange(t, warm, request, answer)
+	clients := make([]net.Conn, 0, conns)
+	before := liveHeap()
+	clientCost := 0
+	for range conns {
+		c := dialRaw(t, addr)
+		exchange(t, c, request, answer)
+		clients = append(clients, c)
+	}
+	after := liveHeap()
+	// The same number of client ends without an engine behind them: what the test itself holds.
+	clientCost = clientHeap(t, conns)
+	perConn := (int(after) - int(before) - clientCost) / conns
+	t.Logf("%d B of live heap per idle connection, %d B of it by the test's own clients taken off", perConn, clientCost/conns)
+	if perConn > limit {
+		t.Errorf("%d B of live heap per idle connection, at most %d are meant", perConn, limit)
+	}
+	if s := e.Stats(); s.Open != conns+1 {
+		t.Fatalf("%d connections open, want %d", s.Open, conns+1)
+	}
+	runtime.KeepAlive(clients)
+}
+
+func liveHeap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// clientHeap returns what n client connections of the net package, and their cleanups, keep alive.
+func clientHeap(t *testing.T, n int) int {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	files := make([]int, 0, n)
+	accepted := make(chan struct{})
+	go func() {
+		defer close(accepted)
+		for range n {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			files = append(files, detach(c))
+		}
+	}()
+	before := liveHeap()
+	for range n {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+	}
+	<-accepted
+	after := liveHeap()
+	closeAll(files)
+	return int(after) - int(before)
+}
