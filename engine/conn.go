@@ -106,6 +106,10 @@ func (e *endpoint) Opened() {
 		c.parseStash()
 		return
 	}
+	if c.route.engine.closing.Load() { // Shutdown may have looked for connections before this one was known
+		c.shutDown()
+		return
+	}
 	c.due = c.lc.Loop().Now() + c.route.engine.config.handshakeTimeout
 	c.armTimer()
 }

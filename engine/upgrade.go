@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"zeroframe/internal/handshake"
+	"zeroframe/pool"
 )
 
 var (
@@ -33,8 +34,10 @@ func (c *Conn) readHead(b []byte) {
 	case n == 0 && c.assembly == nil:
 		c.keepHead(b)
 	case n != 0:
-		buf := c.assembly // the head and what follows may stand in it
-		c.assembly = nil
+		var buf *pool.Buffer // the head and what follows may stand in it
+		if c.assembly != nil {
+			buf = c.takeAssembly(s)
+		}
 		c.upgrade(s)
 		if c.state == stateOpen && len(b) > n {
 			c.receive(b[n:])
@@ -46,8 +49,7 @@ func (c *Conn) readHead(b []byte) {
 	}
 }
 
-// keepHead keeps a piece of an incomplete head. These bytes are not counted against the assembly budget: MaxHead bounds
-// them.
+// keepHead keeps a piece of an incomplete head; MaxHead bounds it.
 func (c *Conn) keepHead(b []byte) {
 	buffers := c.lc.Loop().Buffers()
 	old := c.assembly

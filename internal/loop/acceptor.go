@@ -11,6 +11,16 @@ import (
 	"time"
 )
 
+// What accept can fail with.
+type acceptFailure uint8
+
+const (
+	acceptBroken acceptFailure = iota // the listener itself, or the system: wait and try again
+	acceptNone                        // nobody waits
+	acceptDied                        // the connection died in the backlog
+	acceptNoFile                      // descriptors or memory for them ran out
+)
+
 // listener is a listening descriptor watched by one loop, which accepts for all of them.
 type listener struct {
 	loop    *Loop
@@ -100,16 +110,18 @@ func (e *listener) accept() {
 	for range acceptBatch {
 		fd, sa, err := accept(e.fd)
 		if err != nil {
-			again, noFile := acceptFault(err)
-			switch {
-			case again:
+			switch acceptFault(err) {
+			case acceptNone:
 				return
-			case noFile:
+			case acceptDied:
+				continue
+			case acceptNoFile:
 				e.refuseOne(err)
-				e.rest()
-				return
+			default:
+				g.cfg.Logger.Error("accept failed", slog.Any("error", err))
 			}
-			continue // a connection that died while it waited
+			e.rest()
+			return
 		}
 		switch {
 		case g.cfg.MaxConns > 0 && g.Len() >= g.cfg.MaxConns:
@@ -194,6 +206,9 @@ func (g *Group) give(c *Conn) error {
 	c.loop.load.Add(1)
 	g.conns.Add(1)
 	c.post(mailRegister)
+	if g.ended.Load() {
+		c.loop.drainMail() // Close may have looked into the mailbox for the last time before
+	}
 	return nil
 }
 

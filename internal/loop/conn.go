@@ -67,13 +67,23 @@ func fire(n *wheel.Node) {
 // register makes the loop watch the connection and tells its endpoint. It runs on the connection's loop.
 func (c *Conn) register() {
 	l := c.loop
-	if c.stream == nil {
-		if err := l.poll.add(int(c.fd), wantRead); err != nil {
-			l.group.forget(c)
-			closeFD(c.shutOutput())
-			c.ep.Closed(err)
-			return
+	var err error
+	switch {
+	case l.stopping: // the poller may be gone, and its number another's
+		err = ErrClosed
+	case c.stream == nil:
+		err = l.poll.add(int(c.fd), wantRead)
+	}
+	if err != nil {
+		l.group.forget(c)
+		fd := c.shutOutput()
+		if c.stream != nil {
+			c.stream.Close()
+		} else {
+			closeFD(fd)
 		}
+		c.ep.Closed(err)
+		return
 	}
 	c.interest = wantRead
 	c.flags |= flagOpen

@@ -22,16 +22,17 @@ func shutdownWrite(fd int) error {
 // accept takes one connection off a listening descriptor; the new one is non-blocking and close-on-exec.
 func accept(fd int) (nfd int, remote unix.Sockaddr, err error) { return socket.Accept(fd) }
 
-// acceptFault sorts the errors of accept: again means there is none left, noFile that descriptors ran out; of the rest,
-// those of a connection that died in the backlog are passed over.
-func acceptFault(err error) (again, noFile bool) {
+// acceptFault sorts the errors of accept.
+func acceptFault(err error) acceptFailure {
 	switch err {
 	case unix.EAGAIN:
-		return true, false
+		return acceptNone
 	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
-		return false, true
+		return acceptNoFile
+	case unix.ECONNABORTED, unix.EINTR, unix.EPROTO, unix.EPERM, unix.ENETDOWN, unix.EHOSTUNREACH, unix.ENETUNREACH:
+		return acceptDied
 	}
-	return false, false
+	return acceptBroken
 }
 
 // addrPort returns the address of a TCP peer, and the zero AddrPort for a unix socket's.
