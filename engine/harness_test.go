@@ -233,7 +233,10 @@ func encode(fin bool, op frame.OpCode, payload []byte) []byte {
 }
 
 // write sends a frame.
-func (c *client) write(op frame.OpCode, payload []byte) { c.t.Helper(); c.send(encode(true, op, payload)) }
+func (c *client) write(op frame.OpCode, payload []byte) {
+	c.t.Helper()
+	c.send(encode(true, op, payload))
+}
 
 // wireFrame is a frame as it came.
 type wireFrame struct {
