@@ -112,7 +112,7 @@ func (e *Engine) adoptClient(nc net.Conn, r *route, answer handshake.ResponseInf
 			return nil, &HandshakeError{http.StatusSwitchingProtocols, "the server chose a subprotocol that was not offered"}
 		}
 	}
-	c.flags.Or(flagMasking)
+	c.flags.Or(flagMasking | flagUpgraded) // whoever called Dial may send at once, before OnOpen
 	if len(rest) > 0 {
 		stash := pool.Get(len(rest))
 		stash.B = append(stash.B, rest...)

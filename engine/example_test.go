@@ -81,6 +81,6 @@ func ExampleUpgrader() {
 	_, err = e.Dial(context.Background(), url, http.Header{"Authorization": {"Bearer x"}}, receive)
 	fmt.Println(<-answers, err)
 	// Output:
-	// engine: handshake failed: 401: a token is needed
+	// engine: handshake failed: 401: Unauthorized
 	// welcome to blue <nil>
 }
