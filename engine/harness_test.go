@@ -346,7 +346,7 @@ func (e ending) wait(t *testing.T) engine.CloseReason {
 }
 
 // within receives from ch, or fails the test.
-func within[T any](t *testing.T, ch <-chan T) T {
+func within[T any](t testing.TB, ch <-chan T) T {
 	t.Helper()
 	select {
 	case v := <-ch:
