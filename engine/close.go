@@ -4,6 +4,7 @@ import (
 	"unicode/utf8"
 
 	"zeroframe/frame"
+	"zeroframe/internal/utf8x"
 )
 
 // Close sends a close frame behind what is queued and returns; OnClose follows when the peer has answered or
@@ -58,6 +59,22 @@ func (c *Conn) receiveClose(payload []byte) {
 	}
 	c.finish(CloseReason{Code: code, Text: string(text), Remote: true}, code, "")
 	c.step(evPeerClose)
+}
+
+// checkCloseBeginning looks for what is wrong already with a close payload of which only the beginning has come: its
+// peer may never send the rest.
+func checkCloseBeginning(p []byte) *frame.Error {
+	if len(p) < 2 {
+		return nil
+	}
+	if !(frame.CloseCode(p[0])<<8 | frame.CloseCode(p[1])).OnWire() {
+		return frame.ErrCloseCode
+	}
+	var text utf8x.State
+	if !text.Next(p[2:]) {
+		return frame.ErrCloseReason
+	}
+	return nil
 }
 
 // fault ends the connection for what the peer, or a handler, did wrong. Nothing is delivered after it. Loop only.

@@ -167,9 +167,14 @@ func (c *Conn) receiveControl(s *shard, ch *frame.Chunk, b []byte) {
 		r.control = c.lc.Loop().Buffers().Get(frame.MaxControlPayload)
 	}
 	r.control.B = append(r.control.B, ch.Payload...)
-	if ch.Last {
+	switch {
+	case ch.Last:
 		c.control(s, ch.Header.OpCode, r.control.B, r.control.B, 0)
 		c.dropControl()
+	case ch.Header.OpCode == frame.Close:
+		if e := checkCloseBeginning(r.control.B); e != nil {
+			c.fault(e.Code, e.Reason, e)
+		}
 	}
 }
 
