@@ -17,6 +17,9 @@ import (
 func BenchmarkEcho(b *testing.B) {
 	for _, size := range []int{32, 1 << 10, 16 << 10} {
 		for _, batch := range []int{1, 16} {
+			if size*batch > 64<<10 {
+				continue // a client that writes more than the sockets hold before it reads measures their windows
+			}
 			b.Run(fmt.Sprintf("%dx%d", size, batch), func(b *testing.B) {
 				addr, _ := socketServer(b, replier{})
 				c := dialRaw(b, addr)
