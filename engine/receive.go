@@ -101,15 +101,11 @@ func (c *Conn) receiveData(s *shard, ch *frame.Chunk, b []byte) {
 	switch {
 	case last && c.assembly == nil:
 		// c.assembly is nil too when all that came before was empty.
-		c.deliver(s, serving{
-			payload: ch.Payload,
-			frame:   b[len(b)-len(ch.Payload)-ch.Room:],
-			room:    ch.Room,
-		})
+		c.deliver(s, ch.Payload, b[len(b)-len(ch.Payload)-ch.Room:], nil)
 	case last:
 		c.assemble(s, ch.Payload)
 		buf := c.takeAssembly(s)
-		c.deliver(s, serving{payload: buf.B[assemblyRoom:], frame: buf.B, room: assemblyRoom, buf: buf})
+		c.deliver(s, buf.B[assemblyRoom:], buf.B, buf)
 	case len(ch.Payload) > 0 || c.parser.Remaining() >= directFrom:
 		c.assemble(s, ch.Payload)
 	}
@@ -130,12 +126,22 @@ func (c *Conn) unmask(ch *frame.Chunk) bool {
 }
 
 // deliver hands a message to the handler.
-func (c *Conn) deliver(s *shard, m serving) {
-	m.conn = c
-	s.serving = m
+func (c *Conn) deliver(s *shard, payload, around []byte, buf *pool.Buffer) {
+	s.serving.begin(c, payload, around, buf)
 	s.count.MessagesIn++
-	c.route.handler.OnMessage(c, c.message, m.payload)
+	c.route.handler.OnMessage(c, c.message, payload)
 	s.finishServing(c)
+}
+
+// begin notes what is being delivered: payload is the end of around, and what of around is in front of it is free. It
+// fills the fields one by one: a struct made and then copied here stalls the loads in Reply, 3 % of a pipelined echo.
+func (m *serving) begin(c *Conn, payload, around []byte, buf *pool.Buffer) {
+	m.conn = c
+	m.payload = payload
+	m.frame = around
+	m.buf = buf
+	m.room = len(around) - len(payload)
+	m.used = false
 }
 
 // finishServing ends a callback: the payload is the engine's again.
@@ -146,8 +152,9 @@ func (s *shard) finishServing(c *Conn) {
 	}
 	if m.buf != nil {
 		c.lc.Loop().Buffers().Put(m.buf)
+		m.buf = nil
 	}
-	*m = serving{}
+	m.conn = nil
 	if s.borrowed {
 		s.borrowed = false
 		c.lc.WriteOut()
@@ -159,7 +166,7 @@ func (s *shard) finishServing(c *Conn) {
 func (c *Conn) receiveControl(s *shard, ch *frame.Chunk, b []byte) {
 	ch.Unmask()
 	if ch.First && ch.Last {
-		c.control(s, ch.Header.OpCode, ch.Payload, b[len(b)-len(ch.Payload)-ch.Room:], ch.Room)
+		c.control(s, ch.Header.OpCode, ch.Payload, b[len(b)-len(ch.Payload)-ch.Room:])
 		return
 	}
 	r := c.more()
@@ -169,7 +176,7 @@ func (c *Conn) receiveControl(s *shard, ch *frame.Chunk, b []byte) {
 	r.control.B = append(r.control.B, ch.Payload...)
 	switch {
 	case ch.Last:
-		c.control(s, ch.Header.OpCode, r.control.B, r.control.B, 0)
+		c.control(s, ch.Header.OpCode, r.control.B, r.control.B)
 		c.dropControl()
 	case ch.Header.OpCode == frame.Close:
 		if e := checkCloseBeginning(r.control.B); e != nil {
@@ -179,7 +186,7 @@ func (c *Conn) receiveControl(s *shard, ch *frame.Chunk, b []byte) {
 }
 
 // control acts on a whole control frame.
-func (c *Conn) control(s *shard, op frame.OpCode, payload, around []byte, room int) {
+func (c *Conn) control(s *shard, op frame.OpCode, payload, around []byte) {
 	switch {
 	case op == frame.Close:
 		c.receiveClose(payload)
@@ -187,7 +194,7 @@ func (c *Conn) control(s *shard, op frame.OpCode, payload, around []byte, room i
 		// RFC 6455, section 5.5.1: nothing may follow a close frame, so a ping after ours stays unanswered.
 	case op == frame.Ping:
 		s.count.PingsIn++
-		s.serving = serving{conn: c, payload: payload, frame: around, room: room}
+		s.serving.begin(c, payload, around, nil)
 		c.Reply(frame.Pong, payload)
 		if c.route.onPing != nil {
 			c.route.onPing.OnPing(c, payload)
@@ -197,7 +204,7 @@ func (c *Conn) control(s *shard, op frame.OpCode, payload, around []byte, room i
 		s.count.PongsIn++
 		c.receivePong(s, payload)
 		if c.route.onPong != nil {
-			s.serving = serving{conn: c, payload: payload, frame: around, room: room}
+			s.serving.begin(c, payload, around, nil)
 			c.route.onPong.OnPong(c, payload)
 			s.finishServing(c)
 		}
