@@ -1,0 +1,618 @@
+package engine_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"zeroframe/engine"
+	"zeroframe/frame"
+)
+
+// wireCodes are close codes of every class that a frame may carry (RFC 6455, section 7.4).
+var wireCodes = []frame.CloseCode{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999}
+
+// endStream ends the client's direction and leaves the other open.
+func (c *client) endStream() {
+	c.t.Helper()
+	if err := c.Conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// closes reads to the end of the stream and returns the payloads of the close frames on the way. Whether the end is an
+// orderly one does not matter.
+func (c *client) closes() (list [][]byte) {
+	c.t.Helper()
+	for {
+		f, err := c.readFrame()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			c.t.Fatal("the stream does not end")
+		}
+		if err != nil {
+			return list
+		}
+		if f.op == frame.Close {
+			list = append(list, f.payload)
+		}
+	}
+}
+
+func TestPeersCloseIsEchoedWithItsCode(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start()
+		h := newScript()
+		s.handle("/", h)
+		for _, code := range wireCodes {
+			for _, text := range []string{"", "bye €", strings.Repeat("x", 123)} {
+				c := s.open("/")
+				c.write(frame.Close, closePayload(code, text))
+				c.expectClose(code)
+				c.Close()
+				if r, want := h.wait(t), (engine.CloseReason{Code: code, Text: text, Remote: true}); r != want {
+					t.Errorf("reason %+v, want %+v", r, want)
+				}
+			}
+		}
+		s.gone()
+		h.nothingMore(t)
+	})
+}
+
+func TestPeersCloseWithoutCodeIsEchoedWithoutCode(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start()
+		h := newScript()
+		s.handle("/", h)
+		c := s.open("/")
+		c.write(frame.Close, nil)
+		c.expect(frame.Close, nil)
+		c.expectEOF()
+		if r, want := h.wait(t), (engine.CloseReason{Code: frame.CloseNoStatus, Remote: true}); r != want {
+			t.Errorf("reason %+v, want %+v", r, want)
+		}
+	})
+}
+
+// A close frame between the fragments of a message ends the connection all the same (RFC 6455, section 5.4).
+func TestPeerClosesInsideAFragmentedMessage(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start()
+		h := newScript()
+		s.handle("/", h)
+		c := s.open("/")
+		c.send(append(fragment(frame.Text, "begun"), encode(true, frame.Close, closePayload(1001, ""))...))
+		c.expectClose(1001)
+		h.wait(t)
+		h.nothingMore(t)
+	})
+}
+
+func TestServerClosesFirstWithAnyCodeAndReason(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start()
+		h := newScript()
+		s.handle("/", h)
+		type row struct {
+			code frame.CloseCode
+			text string
+		}
+		rows := []row{
+			{1000, strings.Repeat("a", 123)},
+			{1000, strings.Repeat("€", 41)},       // 123 bytes
+			{4000, "x" + strings.Repeat("é", 61)}, // 123 bytes
+			{frame.CloseNoStatus, ""},             // a close frame without a payload
+		}
+		for _, code := range wireCodes {
+			rows = append(rows, row{code, ""}, row{code, "because"})
+		}
+		for _, r := range rows {
+			c := s.open("/")
+			if err := within(t, h.opened).Close(r.code, r.text); err != nil {
+				t.Fatalf("Close(%v, %q): %v", r.code, r.text, err)
+			}
+			if r.code == frame.CloseNoStatus {
+				c.expect(frame.Close, nil)
+			} else {
+				c.expect(frame.Close, closePayload(r.code, r.text))
+			}
+			c.write(frame.Close, closePayload(1000, "as you wish"))
+			c.expectEOF()
+			c.Close()
+			if got, want := h.wait(t), (engine.CloseReason{Code: r.code, Text: r.text}); got != want {
+				t.Errorf("reason %+v, want %+v", got, want)
+			}
+		}
+		s.gone()
+		h.nothingMore(t)
+	})
+}
+
+// A refused Close leaves the connection as it was.
+func TestCloseRefusesWhatMayNotBeSent(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start()
+		h := replying()
+		s.handle("/", h)
+		c := s.open("/")
+		conn := within(t, h.opened)
+		for _, code := range []frame.CloseCode{0, 1, 999, 1004, 1006, 1015, 1016, 2000, 2999, 5000, 65535} {
+			if err := conn.Close(code, ""); err != engine.ErrCloseCode {
+				t.Errorf("Close(%d): %v, want ErrCloseCode", code, err)
+			}
+		}
+		for _, text := range []string{
+			strings.Repeat("a", 124),
+			strings.Repeat("€", 40) + "abcd",        // 124 bytes, 44 runes
+			"xx" + strings.Repeat("é", 61),          // 124 bytes
+			"a\xFF", "\xE2\x82", "\xED\xA0\x80", "", // the last one for the code below
+		} {
+			code := frame.CloseNormal
+			if text == "" {
+				code, text = frame.CloseNoStatus, "a reason without a code"
+			}
+			if err := conn.Close(code, text); err != engine.ErrCloseReason {
+				t.Errorf("Close(%d, %q): %v, want ErrCloseReason", code, text, err)
+			}
+		}
+		c.write(frame.Text, []byte("still here"))
+		c.expect(frame.Text, []byte("still here"))
+	})
+}
+
+// expectClosed requires that everything that sends on c fails with ErrClosed.
+func expectClosed(t *testing.T, c *engine.Conn) {
+	t.Helper()
+	prepared, err := engine.Prepare(frame.Text, []byte("late"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, f := range map[string]func() error{
+		"Send":         func() error { return c.Send(frame.Text, []byte("late")) },
+		"SendText":     func() error { return c.SendText("late") },
+		"SendFragment": func() error { return c.SendFragment(frame.Text, []byte("late"), false) },
+		"SendPrepared": func() error { return c.SendPrepared(prepared) },
+		"Ping":         func() error { return c.Ping(nil) },
+		"Close":        func() error { return c.Close(frame.CloseGoingAway, "again") },
+	} {
+		if err := f(); err != engine.ErrClosed {
+			t.Errorf("%s after the close: %v, want ErrClosed", name, err)
+		}
+	}
+}
+
+func TestNothingIsSentOrDeliveredAfterOurClose(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start()
+		h := newScript()
+		h.onPing = func(*engine.Conn, []byte) { h.heard <- "ping" }
+		h.onPong = func(*engine.Conn, []byte) { h.heard <- "pong" }
+		h.onMessage = func(c *engine.Conn, op frame.OpCode, p []byte) {
+			c.Close(4000, "enough")
+			if err := c.Reply(op, p); err != engine.ErrClosed {
+				t.Errorf("Reply after Close: %v, want ErrClosed", err)
+			}
+			expectClosed(t, c)
+		}
+		s.handle("/", h)
+		later := bytes.Join([][]byte{
+			encode(true, frame.Text, []byte("second")),
+			encode(true, frame.Ping, []byte("unanswered")),
+			encode(true, frame.Pong, nil),
+			fragment(frame.Binary, "third"),
+		}, nil)
+		// What follows in the same read, and what comes when the close frame has arrived.
+		c := s.open("/")
+		conn := within(t, h.opened)
+		c.send(append(encode(true, frame.Text, []byte("first")), later...))
+		c.expect(frame.Close, closePayload(4000, "enough"))
+		expectClosed(t, conn)
+		c.send(append(encode(true, frame.Continuation, nil), later...))
+		c.write(frame.Close, closePayload(4000, ""))
+		c.expectEOF()
+		if r, want := h.wait(t), (engine.CloseReason{Code: 4000, Text: "enough"}); r != want {
+			t.Errorf("reason %+v, want %+v", r, want)
+		}
+		expectClosed(t, conn)
+		c.Close()
+		s.gone()
+		expectClosed(t, conn)
+		h.nothingMore(t, "first")
+	})
+}
+
+// A fault of the peer after our close frame changes nothing about the reason, and is not answered by a second one.
+func TestBreachAfterOurCloseEndsTheWait(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start(engine.WithCloseTimeout(time.Hour))
+		h := newScript()
+		h.onOpen = func(c *engine.Conn) { c.Close(4000, "enough") }
+		s.handle("/", h)
+		for _, wire := range [][]byte{head(0x83), encode(true, frame.Close, []byte{3}), encode(true, frame.Close, closePayload(1006, ""))} {
+			c := s.open("/")
+			c.expect(frame.Close, closePayload(4000, "enough"))
+			c.send(wire)
+			c.expectEOF()
+			c.Close()
+			if r, want := h.wait(t), (engine.CloseReason{Code: 4000, Text: "enough"}); r != want {
+				t.Errorf("reason %+v, want %+v", r, want)
+			}
+		}
+		s.gone()
+	})
+}
+
+func TestDataAfterThePeersCloseIsIgnored(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start()
+		h := replying()
+		s.handle("/", h)
+		c := s.open("/")
+		c.send(bytes.Join([][]byte{
+			encode(true, frame.Text, []byte("before")),
+			encode(true, frame.Close, closePayload(1000, "bye")),
+			encode(true, frame.Text, []byte("after")),
+			encode(true, frame.Ping, []byte("after")),
+			encode(true, frame.Close, closePayload(1001, "again")),
+			head(0x83),
+		}, nil))
+		c.expect(frame.Text, []byte("before"))
+		c.expect(frame.Close, closePayload(1000, ""))
+		c.expectEOF()
+		if r, want := h.wait(t), (engine.CloseReason{Code: 1000, Text: "bye", Remote: true}); r != want {
+			t.Errorf("reason %+v, want %+v", r, want)
+		}
+		c.Close()
+		s.gone()
+		h.nothingMore(t, "before")
+	})
+}
+
+// Both sides close before either has seen the other's close frame. The one that the handler sent first wins here: the
+// peer's lies behind it in the same bytes.
+func TestBothCloseAtOnce(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start()
+		h := newScript()
+		h.onMessage = func(c *engine.Conn, op frame.OpCode, p []byte) { c.Close(4000, "ours") }
+		s.handle("/", h)
+		c := s.open("/")
+		within(t, h.opened)
+		c.send(append(encode(true, frame.Text, nil), encode(true, frame.Close, closePayload(3000, "theirs"))...))
+		c.expect(frame.Close, closePayload(4000, "ours"))
+		c.expectEOF()
+		c.Close()
+		if r, want := h.wait(t), (engine.CloseReason{Code: 4000, Text: "ours"}); r != want {
+			t.Errorf("reason %+v, want %+v", r, want)
+		}
+
+		// From a goroutine of its own either may win, and only one close frame is sent.
+		for range 20 {
+			c := s.open("/")
+			conn := within(t, h.opened)
+			done := make(chan error, 1)
+			go func() { done <- conn.Close(4000, "ours") }()
+			c.write(frame.Close, closePayload(3000, "theirs"))
+			list := c.closes()
+			c.Close()
+			r, err := h.wait(t), within(t, done)
+			if len(list) != 1 {
+				t.Fatalf("%d close frames, want one", len(list))
+			}
+			switch code := frame.CloseCode(binary.BigEndian.Uint16(list[0])); {
+			case code == 4000 && err == nil && r == engine.CloseReason{Code: 4000, Text: "ours"}:
+			case code == 3000 && err == engine.ErrClosed && r == engine.CloseReason{Code: 3000, Text: "theirs", Remote: true}:
+			default:
+				t.Errorf("close frame %v, Close returned %v, reason %+v", code, err, r)
+			}
+		}
+		s.gone()
+		h.nothingMore(t, "")
+	})
+}
+
+func TestCloseInsideOnOpenFollowsTheAnswer(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start()
+		h := newScript()
+		h.onOpen = func(c *engine.Conn) {
+			c.SendText("hello")
+			c.Close(1013, "come back")
+		}
+		s.handle("/", h)
+		c := s.connect()
+		// The first message comes with the head, and is too late even so.
+		c.send(append(upgradeRequest("/"), encode(true, frame.Text, []byte("hi"))...))
+		if status, head := c.readHead(); status != 101 {
+			t.Fatal(head)
+		}
+		c.expect(frame.Text, []byte("hello"))
+		c.expect(frame.Close, closePayload(1013, "come back"))
+		c.write(frame.Close, closePayload(1013, ""))
+		c.expectEOF()
+		if r := h.wait(t); r.Code != 1013 || r.Remote {
+			t.Errorf("reason %+v", r)
+		}
+		h.nothingMore(t)
+	})
+}
+
+func TestCloseFramesQueueBehindData(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start(engine.WithMaxBackpressure(64 << 20))
+		size := 500
+		if overSockets(t) {
+			size = 1 << 20 // more than the kernel takes
+		}
+		h := newScript()
+		h.onMessage = func(c *engine.Conn, op frame.OpCode, p []byte) {
+			c.Reply(op, p)
+			for i := range 4 {
+				c.Send(frame.Binary, bytes.Repeat([]byte{byte(i)}, size))
+			}
+			if string(p) == "close" {
+				c.Close(4000, "ours")
+			}
+		}
+		s.handle("/", h)
+		for _, first := range []string{"close", "echo"} {
+			c := s.open("/")
+			wire := encode(true, frame.Text, []byte(first))
+			want := closePayload(4000, "ours")
+			if first == "echo" {
+				wire = append(wire, encode(true, frame.Close, closePayload(3000, "theirs"))...)
+				want = closePayload(3000, "")
+			}
+			c.send(wire)
+			h.waitHeard(t, first)
+			c.expect(frame.Text, []byte(first))
+			for i := range 4 {
+				c.expect(frame.Binary, bytes.Repeat([]byte{byte(i)}, size))
+			}
+			c.expect(frame.Close, want)
+			if first == "close" {
+				c.write(frame.Close, nil)
+			}
+			c.expectEOF()
+			c.Close()
+			h.wait(t)
+		}
+		s.gone()
+	})
+}
+
+func (h *script) waitHeard(t *testing.T, want string) {
+	t.Helper()
+	if got := within(t, h.heard); got != want {
+		t.Fatalf("delivered %q, want %q", got, want)
+	}
+}
+
+func TestPeerThatDoesNotAnswerTheCloseIsDropped(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start(engine.WithCloseTimeout(30 * time.Millisecond))
+		h := newScript()
+		s.handle("/", h)
+		for _, row := range []struct {
+			name string
+			then func(c *client)
+		}{
+			{"silent", func(*client) {}},
+			{"talking", func(c *client) { c.write(frame.Text, []byte("not listening")) }},
+			{"inside a frame", func(c *client) { c.send(header(true, frame.Binary, 100_000)) }},
+		} {
+			c := s.open("/")
+			conn := within(t, h.opened)
+			began := time.Now()
+			conn.Close(4000, "answer me")
+			c.expect(frame.Close, closePayload(4000, "answer me"))
+			row.then(c)
+			if n := len(c.closes()); n != 0 {
+				t.Errorf("%s: another close frame", row.name)
+			}
+			r := h.wait(t)
+			if r.Code != 4000 || r.Text != "answer me" || r.Err != engine.ErrCloseTimeout {
+				t.Errorf("%s: reason %+v", row.name, r)
+			}
+			if d := time.Since(began); d < 30*time.Millisecond {
+				t.Errorf("%s: dropped after %v", row.name, d)
+			}
+		}
+		s.gone()
+		h.nothingMore(t)
+	})
+}
+
+// The handshake is complete, or there was an error, and yet the client keeps its socket.
+func TestClientThatKeepsItsSocketAfterTheCloseIsDropped(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start(engine.WithCloseTimeout(30 * time.Millisecond))
+		h := newScript()
+		s.handle("/", h)
+		for _, wire := range [][]byte{encode(true, frame.Close, closePayload(1000, "")), head(0x83)} {
+			c := s.open("/")
+			c.send(wire)
+			if n := len(c.closes()); n != 1 {
+				t.Errorf("%d close frames, want one", n)
+			}
+			h.wait(t)
+			s.gone()
+		}
+		h.nothingMore(t)
+	})
+}
+
+func TestTerminateSendsNoCloseFrame(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start()
+		h := newScript()
+		h.onOpen = func(c *engine.Conn) {
+			if c.UserData() != nil {
+				c.Terminate()
+			}
+		}
+		h.onUpgrade = func(u *engine.Upgrade) error {
+			if u.Request.URL.Path == "/at-once" {
+				u.UserData = true
+			}
+			return nil
+		}
+		h.onMessage = func(c *engine.Conn, _ frame.OpCode, p []byte) {
+			c.Terminate()
+			c.Terminate()
+		}
+		s.handle("/", h)
+		for _, row := range []struct {
+			name, path string
+			then       func(c *client, conn *engine.Conn)
+		}{
+			{"from a goroutine", "/", func(_ *client, conn *engine.Conn) { conn.Terminate() }},
+			{"in OnMessage", "/", func(c *client, _ *engine.Conn) {
+				c.send(append(encode(true, frame.Text, []byte("last")), encode(true, frame.Text, []byte("late"))...))
+				h.waitHeard(t, "last")
+			}},
+			{"in OnOpen", "/at-once", func(*client, *engine.Conn) {}},
+		} {
+			c := s.connect()
+			c.send(upgradeRequest(row.path))
+			if row.path == "/" {
+				c.readHead()
+			} else {
+				io.Copy(io.Discard, c.r) // the answer may be lost
+			}
+			conn := within(t, h.opened)
+			row.then(c, conn)
+			if n := len(c.closes()); n != 0 {
+				t.Errorf("%s: %d close frames", row.name, n)
+			}
+			if r, want := h.wait(t), (engine.CloseReason{Code: frame.CloseAbnormal}); r != want {
+				t.Errorf("%s: reason %+v, want %+v", row.name, r, want)
+			}
+			s.gone()
+			expectClosed(t, conn)
+		}
+		h.nothingMore(t)
+	})
+}
+
+// Wherever in the stream the socket ends: without a close frame the reason is 1006, and nothing stays behind.
+func TestEndOfTheSocketWithoutCloseIs1006(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start()
+		h := newScript()
+		s.handle("/", h)
+		for _, at := range placesToVanish {
+			for _, end := range []func(*client){func(c *client) { c.Close() }, (*client).endStream} {
+				c := s.open("/")
+				c.send(at.wire)
+				end(c)
+				if at.closed {
+					if r := h.wait(t); r.Code != 1001 || !r.Remote {
+						t.Errorf("%s: reason %+v", at.name, r)
+					}
+				} else if r, want := h.wait(t), (engine.CloseReason{Code: frame.CloseAbnormal}); r != want {
+					t.Errorf("%s: reason %+v, want %+v", at.name, r, want)
+				}
+				s.gone()
+			}
+		}
+		// In the middle of the request there is no connection yet, and no OnClose.
+		c := s.connect()
+		c.send(upgradeRequest("/")[:40])
+		s.until("half a request taken", func() bool { return s.Stats().Conns == 1 })
+		c.Close()
+		s.gone()
+		h.nothingMore(t)
+	})
+}
+
+// placesToVanish are states of a connection in which its client may end.
+var placesToVanish = []struct {
+	name   string
+	wire   []byte
+	closed bool
+}{
+	{"at rest", nil, false},
+	{"inside a header", head(0x82, 0xFE, 1), false},
+	{"inside a small frame", announce(true, frame.Text, "half", 50), false},
+	{"inside a large frame", announce(true, frame.Binary, "half", 100_000), false},
+	{"inside a ping", announce(true, frame.Ping, "half", 50), false},
+	{"inside a message", fragment(frame.Text, "half"), false},
+	{"inside a close frame", announce(true, frame.Close, "\x03\xE8half", 50), false},
+	{"behind a close frame", encode(true, frame.Close, closePayload(1001, "")), true},
+}
+
+// descriptors counts the open descriptors of the process; -1 where the system does not tell.
+func descriptors() int {
+	dir, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return -1
+	}
+	return len(dir)
+}
+
+func TestResetsAndHalfClosesLeaveNoDescriptor(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		if !overSockets(t) {
+			t.Skip("about the operating system's sockets")
+		}
+		s := start()
+		h := newScript()
+		s.handle("/", h)
+		s.open("/").Close() // whatever opens descriptors once has done so
+		h.wait(t)
+		s.gone()
+		before := descriptors()
+		if before < 0 {
+			t.Skip("no /proc")
+		}
+		for range 5 {
+			var clients []*client
+			ends := 0
+			for _, at := range placesToVanish {
+				for i := range 3 {
+					c := s.open("/")
+					c.send(at.wire)
+					switch i {
+					case 0: // a reset
+						c.Conn.(*net.TCPConn).SetLinger(0)
+						c.Close()
+					case 1: // half closed; the engine closes its half
+						c.endStream()
+						clients = append(clients, c)
+					case 2: // a reset while the engine writes
+						within(t, h.opened).Send(frame.Binary, make([]byte, 200_000))
+						c.Conn.(*net.TCPConn).SetLinger(0)
+						c.Close()
+						ends++
+						continue
+					}
+					within(t, h.opened)
+					ends++
+				}
+			}
+			for _, c := range clients {
+				if n := len(c.closes()); n > 1 {
+					t.Errorf("%d close frames", n)
+				}
+				c.Close()
+			}
+			for range ends {
+				if r := h.wait(t); r.Code != frame.CloseAbnormal && r.Code != 1001 {
+					t.Errorf("reason %+v", r)
+				}
+			}
+		}
+		s.gone()
+		s.until(fmt.Sprintf("%d descriptors", before), func() bool { return descriptors() <= before })
+		s.until("no connection counts as open", func() bool { return s.Stats().Open == 0 })
+		h.nothingMore(t)
+	})
+}
