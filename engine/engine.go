@@ -76,6 +76,7 @@ func (e *Engine) Handle(pattern string, h Handler, opts ...RouteOption) error {
 	if err != nil {
 		return err
 	}
+	r.pattern = pattern
 	return e.router.add(pattern, r)
 }
 

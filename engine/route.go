@@ -14,6 +14,7 @@ import (
 // route is what Handle registered: a handler with its settings.
 type route struct {
 	engine  *Engine
+	pattern string // what it was registered with; "" for a client's
 	handler Handler
 	// The optional interfaces of handler; nil where it has them not.
 	upgrader Upgrader
@@ -99,7 +100,7 @@ func (r *router) find(h *handshake.Head) (*route, *http.Request, error) {
 	w := &capture{header: make(http.Header)}
 	r.mux.ServeHTTP(w, req)
 	if w.route == nil {
-		return nil, nil, &handshake.Refusal{Status: max(w.status, 400), Header: w.header}
+		return nil, nil, &handshake.Refusal{Status: w.status, Header: w.header} // 404, 405, or to a path's clean form
 	}
 	return w.route, w.request, nil
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -9,7 +10,6 @@ import (
 	"time"
 
 	"zeroframe/internal/handshake"
-	"zeroframe/pool"
 )
 
 var (
@@ -34,18 +34,26 @@ func (c *Conn) readHead(b []byte) {
 	case n == 0 && c.assembly == nil:
 		c.keepHead(b)
 	case n != 0:
-		var buf *pool.Buffer // the head and what follows may stand in it
-		if c.assembly != nil {
-			buf = c.takeAssembly(s)
+		if c.assembly == nil {
+			c.takeUp(s, b, n)
+			return
 		}
-		c.upgrade(s)
-		if c.state == stateOpen && len(b) > n {
-			c.receive(b[n:])
-		}
-		if buf != nil {
-			c.lc.WriteOut()
-			c.lc.Loop().Buffers().Put(buf)
-		}
+		buf := c.takeAssembly(s) // the head and what follows stand in it
+		defer c.lc.Loop().Buffers().Put(buf)
+		defer c.recoverHandler()
+		defer c.lc.WriteOut() // before the buffer goes, for replies that stand in it
+		c.takeUp(s, b, n)
+	}
+}
+
+// takeUp answers the complete head in b[:n] and goes on with the frames behind it.
+func (c *Conn) takeUp(s *shard, b []byte, n int) {
+	if err := c.upgrade(s); err != nil {
+		c.answerRefusal(err, string(s.request.Method()) == http.MethodHead)
+		return
+	}
+	if c.state == stateOpen && len(b) > n {
+		c.receive(b[n:])
 	}
 }
 
@@ -71,36 +79,37 @@ func (c *Conn) keepHead(b []byte) {
 	c.assembly.B = append(c.assembly.B, b...)
 }
 
-// upgrade answers a complete head.
-func (c *Conn) upgrade(s *shard) {
+// upgrade opens the connection that a complete head asks for, or says why not.
+func (c *Conn) upgrade(s *shard) error {
 	h := &s.request
 	e := c.route.engine
 	if e.closing.Load() {
-		c.refuse(handshake.ErrUnavailable)
-		return
+		return handshake.ErrUnavailable
 	}
 	to, req, err := e.router.find(h)
-	if err == nil {
-		err = h.CheckUpgrade()
-	}
-	if err == nil {
-		err = to.admitOrigin(h, &req)
-	}
 	if err != nil {
-		c.refuse(err)
-		return
+		return err
+	}
+	if err := h.CheckUpgrade(); err != nil {
+		return err
+	}
+	if to.checkOrigin != nil || to.upgrader != nil {
+		if req, err = c.httpRequest(to, h, req); err != nil {
+			return err
+		}
+	}
+	if !to.admitsOrigin(h, req) {
+		return handshake.ErrForbidden
 	}
 	protocol, ok := handshake.Subprotocol(h, to.subprotocols)
 	if !ok && to.needSubprotocol {
-		c.refuse(&handshake.Refusal{Status: http.StatusBadRequest, Reason: "none of the subprotocols offered is spoken here"})
-		return
+		return &handshake.Refusal{Status: http.StatusBadRequest, Reason: "none of the subprotocols offered is spoken here"}
 	}
 	var extra http.Header
 	if to.upgrader != nil {
 		u := Upgrade{Request: req, Header: make(http.Header), Subprotocol: protocol}
 		if err := c.askUpgrader(to, h, &u); err != nil {
-			c.refuse(err)
-			return
+			return err
 		}
 		protocol, extra = u.Subprotocol, u.Header
 		c.userData = u.UserData
@@ -110,25 +119,34 @@ func (c *Conn) upgrade(s *shard) {
 	s.answer = handshake.AppendSwitching(s.answer[:0], h.Key(), protocol, "", extra)
 	c.write(s.answer)
 	c.step(evUpgraded)
+	return nil
+}
+
+// httpRequest completes the request that the router made, or makes it, for handlers to look at.
+func (c *Conn) httpRequest(to *route, h *handshake.Head, req *http.Request) (*http.Request, error) {
+	if req == nil {
+		var err error
+		if req, err = h.Request(); err != nil {
+			return nil, handshake.ErrBadRequest
+		}
+		req.Pattern = to.pattern
+	}
+	if addr := c.RemoteAddr(); addr != nil {
+		req.RemoteAddr = addr.String()
+	}
+	return req, nil
 }
 
 // askUpgrader lets the handler look at the request.
 func (c *Conn) askUpgrader(to *route, h *handshake.Head, u *Upgrade) error {
-	if u.Request == nil {
-		req, err := h.Request()
-		if err != nil {
-			return handshake.ErrBadRequest
-		}
-		u.Request = req
-	}
-	if addr := c.RemoteAddr(); addr != nil {
-		u.Request.RemoteAddr = addr.String()
-	}
 	chosen := u.Subprotocol
 	err := to.upgrader.OnUpgrade(u)
 	var no *Rejection
 	switch {
-	case err == nil && u.Subprotocol != chosen && u.Subprotocol != "" && !h.HasToken("Sec-WebSocket-Protocol", u.Subprotocol):
+	case err == nil && u.Subprotocol != chosen && u.Subprotocol != "":
+		if _, offered := handshake.Subprotocol(h, []string{u.Subprotocol}); offered {
+			return nil
+		}
 		err = errors.New("OnUpgrade chose a subprotocol that the client does not offer")
 	case err == nil:
 		return nil
@@ -150,31 +168,21 @@ func (c *Conn) setSubprotocol(name string) {
 	c.more().subprotocol = name
 }
 
-// admitOrigin refuses browsers on pages of other origins (RFC 6455, section 10.2).
-func (r *route) admitOrigin(h *handshake.Head, req **http.Request) error {
+// admitsOrigin refuses browsers on pages of other origins (RFC 6455, section 10.2). req is set when checkOrigin is.
+func (r *route) admitsOrigin(h *handshake.Head, req *http.Request) bool {
 	if r.checkOrigin != nil {
-		if *req == nil {
-			made, err := h.Request()
-			if err != nil {
-				return handshake.ErrBadRequest
-			}
-			*req = made
-		}
-		if !r.checkOrigin(*req) {
-			return handshake.ErrForbidden
-		}
-		return nil
+		return r.checkOrigin(req)
 	}
 	origin, has := h.Get("Origin")
-	if !has || r.anyOrigin || h.Count("Origin") == 1 && handshake.SameOrigin(origin, h.Host()) {
-		return nil
+	if !has || r.anyOrigin {
+		return true
 	}
-	for _, allowed := range r.origins {
-		if matchOrigin(allowed, string(origin)) {
-			return nil
-		}
+	if h.Count("Origin") != 1 { // no browser sends two, and which of them counts would be anyone's guess
+		return false
 	}
-	return handshake.ErrForbidden
+	return handshake.SameOrigin(origin, h.Host()) || slices.ContainsFunc(r.origins, func(allowed string) bool {
+		return matchOrigin(allowed, string(origin))
+	})
 }
 
 func matchOrigin(allowed, origin string) bool {
@@ -188,7 +196,10 @@ func matchOrigin(allowed, origin string) bool {
 }
 
 // refuse answers the request with an error and ends the connection once that is written.
-func (c *Conn) refuse(err error) {
+func (c *Conn) refuse(err error) { c.answerRefusal(err, false) }
+
+// answerRefusal is refuse; the answer to a HEAD has no body (RFC 9110, section 9.3.2).
+func (c *Conn) answerRefusal(err error, headOnly bool) {
 	var r *handshake.Refusal
 	if !errors.As(err, &r) {
 		r = handshake.ErrBadRequest
@@ -196,6 +207,9 @@ func (c *Conn) refuse(err error) {
 	s := c.shard()
 	s.count.countRefusal(r.Status)
 	s.answer = handshake.AppendRefusal(s.answer[:0], r, time.Now())
+	if headOnly {
+		s.answer = s.answer[:bytes.Index(s.answer, []byte("\r\n\r\n"))+4]
+	}
 	c.write(s.answer)
 	c.step(evRefused)
 }

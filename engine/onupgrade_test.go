@@ -1,0 +1,236 @@
+package engine_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"zeroframe/engine"
+	"zeroframe/frame"
+)
+
+// upgrader asks a function about each request.
+type upgrader struct {
+	*echo
+	ask func(u *engine.Upgrade) error
+}
+
+func (h upgrader) OnUpgrade(u *engine.Upgrade) error { return h.ask(u) }
+
+func (h upgrader) OnMessage(c *engine.Conn, _ frame.OpCode, _ []byte) {
+	c.SendText(fmt.Sprintf("%v|%s", c.UserData(), c.Subprotocol()))
+}
+
+func newUpgrader(ask func(u *engine.Upgrade) error) upgrader { return upgrader{newEcho(), ask} }
+
+// ask sends a message and returns what the upgrader's connection knows: its user data and its subprotocol.
+func (c *client) ask() string {
+	c.t.Helper()
+	c.write(frame.Text, []byte("?"))
+	return string(c.next().payload)
+}
+
+func TestOnUpgradeSeesTheRequest(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start()
+		s.handle("/rooms/{room}/{rest...}", newUpgrader(func(u *engine.Upgrade) error {
+			r := u.Request
+			cookie, err := r.Cookie("session")
+			if err != nil {
+				return err
+			}
+			u.UserData = strings.Join([]string{r.Method, r.PathValue("room"), r.PathValue("rest"), r.URL.Query().Get("q"),
+				cookie.Value, r.Header.Get("X-Custom"), r.Host, r.Pattern}, " ")
+			if r.RemoteAddr == "" || r.Body == nil || r.Context() == nil {
+				return errors.New("a request without RemoteAddr, Body or Context")
+			}
+			return nil
+		}))
+		c := s.open("/rooms/red%20one/a/b?q=1", "Cookie: session=abc", "X-Custom: yes")
+		want := "GET red one a/b 1 abc yes example.test /rooms/{room}/{rest...}|"
+		if got := c.ask(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// A literal path is found without a ServeMux, and its handler gets the request all the same.
+func TestOnUpgradeOfALiteralPathSeesTheRequest(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start()
+		s.handle("/plain", newUpgrader(func(u *engine.Upgrade) error {
+			u.UserData = u.Request.URL.Path + " " + u.Request.URL.RawQuery + " " + u.Request.Pattern
+			return nil
+		}))
+		if got := s.open("/plain?a=b").ask(); got != "/plain a=b /plain|" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+func TestOnUpgradeMayRefuse(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start()
+		s.handle("/no/{status}", newUpgrader(func(u *engine.Upgrade) error {
+			var status int
+			fmt.Sscan(u.Request.PathValue("status"), &status)
+			return fmt.Errorf("wrapped: %w", &engine.Rejection{Status: status, Reason: "because", Header: http.Header{
+				"Www-Authenticate": {"Bearer"}, "Set-Cookie": {"a=1", "b=2"}, "Content-Length": {"99"}, "Connection": {"keep-alive"},
+			}})
+		}))
+		for _, status := range []int{400, 401, 403, 429, 500, 599} {
+			c := s.connect()
+			c.send(upgradeRequest(fmt.Sprint("/no/", status)))
+			resp, body := c.expectRefusal(status)
+			if body != "because\n" || resp.Header.Get("Www-Authenticate") != "Bearer" || !slices.Equal(resp.Header["Set-Cookie"], []string{"a=1", "b=2"}) {
+				t.Errorf("%d %q %v", status, body, resp.Header)
+			}
+			c.Close()
+		}
+		if logs := s.logs.String(); logs != "" {
+			t.Errorf("a rejection is no error of ours, but was logged: %s", logs)
+		}
+		for _, status := range []int{0, 101, 200, 302, 600} { // not a refusal: our own fault
+			c := s.connect()
+			c.send(upgradeRequest(fmt.Sprint("/no/", status)))
+			c.expectRefusal(500)
+			c.Close()
+		}
+	})
+}
+
+func TestAnotherErrorOfOnUpgradeIs500AndLogged(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start()
+		s.handle("/broken", newUpgrader(func(*engine.Upgrade) error { return errors.New("the database is secret") }))
+		c := s.connect()
+		c.send(upgradeRequest("/broken"))
+		if _, body := c.expectRefusal(500); strings.Contains(body, "secret") {
+			t.Errorf("the peer is told %q", body)
+		}
+		if logs := s.logs.String(); !strings.Contains(logs, "the database is secret") {
+			t.Errorf("logged: %q", logs)
+		}
+	})
+}
+
+// Panics on the way to the upgrade are answered, logged, and leave no buffer behind: what the head was collected in, when
+// it came in pieces, goes back.
+func TestAPanicDuringTheUpgradeIs500(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start()
+		s.handle("/panic", newUpgrader(func(*engine.Upgrade) error { panic("in OnUpgrade") }))
+		s.handle("/origin", newEcho(), engine.WithCheckOrigin(func(*http.Request) bool { panic("in CheckOrigin") }))
+		for path, text := range map[string]string{"/panic": "in OnUpgrade", "/origin": "in CheckOrigin"} {
+			c := s.connect()
+			head := upgradeRequest(path)
+			c.send(head[:20])
+			c.send(head[20:])
+			c.expectRefusal(500)
+			c.Close()
+			if logs := s.logs.String(); !strings.Contains(logs, text) || !strings.Contains(logs, "onupgrade_test.go") {
+				t.Errorf("%s is not logged with its stack: %.300s", text, logs)
+			}
+		}
+	})
+}
+
+// crasher panics at the first message.
+type crasher struct{ *echo }
+
+func (crasher) OnMessage(*engine.Conn, frame.OpCode, []byte) { panic("in OnMessage") }
+
+func TestAPanicOverAFrameBehindTheHeadCloses1011(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start()
+		h := crasher{newEcho()}
+		s.handle("/crash", h)
+		c := s.connect()
+		head := upgradeRequest("/crash")
+		c.send(head[:20])
+		c.send(append(head[20:], encode(true, frame.Text, []byte("boom"))...))
+		if resp, _ := c.readAnswer("GET"); resp.StatusCode != 101 {
+			t.Fatal(resp.StatusCode)
+		}
+		c.expectClose(frame.CloseInternalError)
+		c.Close()
+		if r := h.wait(t); r.Code != frame.CloseInternalError {
+			t.Error(r)
+		}
+	})
+}
+
+func TestOnUpgradeAddsHeadersAndUserData(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start()
+		s.handle("/extra", newUpgrader(func(u *engine.Upgrade) error {
+			u.UserData = 42
+			u.Header.Add("Set-Cookie", "a=1")
+			u.Header.Add("Set-Cookie", "b=2")
+			u.Header.Set("X-Node", "n7")
+			for _, own := range []string{"Upgrade", "Connection", "Sec-WebSocket-Accept", "Sec-WebSocket-Protocol",
+				"Sec-WebSocket-Extensions", "Content-Length", "Transfer-Encoding"} {
+				u.Header.Set(own, "forged")
+			}
+			return nil
+		}))
+		c := s.connect()
+		c.send(upgradeRequest("/extra"))
+		_, head := c.readHead()
+		if !strings.Contains(head, "\r\nX-Node: n7\r\n") || strings.Count(head, "\r\nSet-Cookie: ") != 2 || strings.Contains(head, "forged") {
+			t.Errorf("answer:\n%s", head)
+		}
+		if got := c.ask(); got != "42|" {
+			t.Errorf("user data %q", got)
+		}
+	})
+}
+
+// Nothing that comes from the application or the client can end a line of the answer.
+func TestHeaderInjectionIsImpossible(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		const evil = "a\r\nX-Injected: 1\r\n\r\n<b>\x00\n"
+		s := start()
+		s.handle("/accept", newUpgrader(func(u *engine.Upgrade) error {
+			u.Header.Set("X-Evil", evil)
+			u.Header["X-Name: 1\r\nX-Injected"] = []string{"1"}
+			u.Header[""] = []string{"1"}
+			return nil
+		}))
+		s.handle("/refuse", newUpgrader(func(u *engine.Upgrade) error {
+			return &engine.Rejection{Status: 403, Reason: evil, Header: http.Header{
+				"X-Evil": {evil}, "Connection": {evil}, "X-Name\r\nX-Injected": {"1"}}}
+		}))
+		s.handle("/protocol", newUpgrader(func(u *engine.Upgrade) error { u.Subprotocol = evil; return nil }))
+		s.handle("/tree/", newEcho())
+
+		c := s.connect()
+		c.send(upgradeRequest("/accept"))
+		resp, _ := c.readAnswer("GET")
+		if resp.StatusCode != 101 || resp.Header.Get("X-Injected") != "" || len(resp.Header) != 4 {
+			t.Errorf("%d %v", resp.StatusCode, resp.Header)
+		}
+		if c.ask(); t.Failed() { // and no body
+			t.Error("the stream is out of step")
+		}
+		for path, status := range map[string]int{"/refuse": 403, "/protocol": 500} {
+			c := s.connect()
+			c.send(upgradeRequest(path, "Sec-WebSocket-Protocol: a"))
+			if resp, _ := c.expectRefusal(status); resp.Header.Get("X-Injected") != "" {
+				t.Errorf("%s: %v", path, resp.Header)
+			}
+			c.Close()
+		}
+		for _, path := range []string{"/tree", "//tree/%0d%0aX-Injected:%201", "/%0d%0aX-Injected:%201"} {
+			c := s.connect()
+			c.send(upgradeRequest(path))
+			if resp, _ := c.readAnswer("GET"); resp.Header.Get("X-Injected") != "" {
+				t.Errorf("%s: %v", path, resp.Header)
+			}
+			c.Close()
+		}
+	})
+}
