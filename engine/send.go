@@ -73,20 +73,20 @@ func (c *Conn) Reply(op frame.OpCode, payload []byte) error {
 	if op == frame.Pong && len(payload) > frame.MaxControlPayload {
 		return ErrMessageTooBig
 	}
-	h := frame.Header{Fin: true, OpCode: op}
-	m := &c.shard().serving
+	s := c.shard()
+	m := &s.serving
 	if m.conn != c {
-		return c.queue(h, payload, bounded)
+		return c.queue(frame.Header{Fin: true, OpCode: op}, payload, bounded)
 	}
 	if c.flags.Load()&(flagSendClosed|flagFragment|flagMasking) == 0 {
-		if m.startsWith(payload) && c.replyInPlace(m, h, len(payload)) {
+		if m.startsWith(payload) && c.replyInPlace(s, op, len(payload)) {
 			return nil
 		}
-		if len(payload) >= borrowFrom && c.replyBorrowed(h, payload) {
+		if len(payload) >= borrowFrom && c.replyBorrowed(s, op, payload) {
 			return nil
 		}
 	}
-	return c.queue(h, payload, exempt)
+	return c.queue(frame.Header{Fin: true, OpCode: op}, payload, exempt)
 }
 
 // borrowFrom is the size from which a payload that stands elsewhere is written from there rather than copied first.
@@ -97,15 +97,15 @@ func (m *serving) startsWith(payload []byte) bool {
 		unsafe.SliceData(payload) == unsafe.SliceData(m.payload)
 }
 
-// replyInPlace writes a header into the room before the payload and lets the frame leave from there.
-func (c *Conn) replyInPlace(m *serving, h frame.Header, n int) bool {
-	h.Length = int64(n)
-	size := h.Size()
-	at := len(m.frame) - len(m.payload)
-	if size > m.room {
+// replyInPlace writes a header into the room before the payload and lets the frame, with n bytes of the payload, leave
+// from there.
+func (c *Conn) replyInPlace(s *shard, op frame.OpCode, n int) bool {
+	m := &s.serving
+	start := frame.PutServerHeader(m.frame[:m.room], op, n)
+	if start < 0 {
 		return false
 	}
-	out := m.frame[at-size : at+n]
+	out := m.frame[start : m.room+n]
 	if m.buf != nil {
 		if !c.lc.WriteBuffer(out, m.buf) {
 			return false
@@ -114,28 +114,25 @@ func (c *Conn) replyInPlace(m *serving, h frame.Header, n int) bool {
 	} else if !c.lc.WriteInPlace(out) {
 		return false
 	}
-	frame.PutHeader(out, h)
 	m.room = 0
 	m.used = true
-	count := &c.shard().count
-	count.FramesOut++
-	count.BytesOut += uint64(size + n)
+	s.count.FramesOut++
+	s.count.BytesOut += uint64(len(out))
 	return true
 }
 
 // replyBorrowed writes a large payload from the caller's memory when the callback returns, once in a callback.
-func (c *Conn) replyBorrowed(h frame.Header, payload []byte) bool {
-	s := c.shard()
+func (c *Conn) replyBorrowed(s *shard, op frame.OpCode, payload []byte) bool {
 	if s.borrowed {
 		return false
 	}
-	h.Length = int64(len(payload))
-	head := frame.AppendHeader(s.head[:0], h)
-	if !c.lc.WriteInPlace(head, payload) {
+	start := frame.PutServerHeader(s.head[:], op, len(payload))
+	if !c.lc.WriteInPlace(s.head[start:], payload) {
 		return false
 	}
 	s.borrowed = true
-	c.countSent(len(head) + len(payload))
+	s.count.FramesOut++
+	s.count.BytesOut += uint64(len(s.head) - start + len(payload))
 	return true
 }
 

@@ -24,6 +24,18 @@ func PutHeader(dst []byte, h Header) int {
 	return putHeader(dst, h.firstByte(), h.Masked, h.Length, h.Key)
 }
 
+// PutServerHeader writes the header of a whole message from a server, final and unmasked, with a payload of n bytes, so
+// that it ends at the end of dst, and returns where it starts. It returns -1, and writes nothing, when dst is too short.
+// It is for a header that goes in front of a payload where that stands, after another header was there.
+func PutServerHeader(dst []byte, op OpCode, n int) (start int) {
+	start = len(dst) - headerSize(int64(n), false)
+	if start < 0 {
+		return -1
+	}
+	putHeader(dst[start:], finBit|byte(op)&opBits, false, int64(n), 0)
+	return start
+}
+
 // putHeader writes a header from its parts: passed one by one they stay in
 // registers.
 func putHeader(dst []byte, b0 byte, masked bool, length int64, key uint32) int {
