@@ -27,6 +27,7 @@ type listener struct {
 	fd      int
 	orig    net.Listener // kept alive and open: collected, it would close the descriptor it shares a file with
 	watched bool
+	resting bool // descriptors ran out: nothing is accepted for a while
 	once    sync.Once
 	ended   chan struct{} // closed with err set
 	err     error
@@ -37,6 +38,9 @@ const (
 	acceptBatch = 128
 	// acceptBackoff is how long a listener rests when descriptors ran out, so that it does not spin.
 	acceptBackoff = 50 * time.Millisecond
+	// closedPoll is how often Serve looks whether its listener was closed by its owner. Nothing announces that: the
+	// duplicate that the loop watches goes on listening.
+	closedPoll = 200 * time.Millisecond
 )
 
 // Serve accepts connections of ln, which must have a descriptor (TCP or unix), until the group or the listener is
@@ -78,17 +82,32 @@ func (g *Group) Serve(ln net.Listener, stop <-chan struct{}) error {
 		ln.Close()
 		return ErrClosed
 	}
-	select {
-	case <-e.ended:
-	case <-stop:
-		if l.Do(func() { e.close(nil) }) {
-			<-e.ended
-		}
-	}
+	e.watch(sc, stop)
 	if e.err != nil {
 		return e.err
 	}
 	return ErrClosed
+}
+
+// watch returns when the listener has ended, and ends it when stop or the original listener is closed.
+func (e *listener) watch(sc syscall.Conn, stop <-chan struct{}) {
+	look := time.NewTicker(closedPoll)
+	defer look.Stop()
+	for {
+		select {
+		case <-e.ended:
+			return
+		case <-look.C:
+			raw, err := sc.SyscallConn()
+			if err == nil && raw.Control(func(uintptr) {}) == nil {
+				continue
+			}
+		case <-stop:
+		}
+		e.loop.Do(func() { e.close(nil) }) // refused when the group has ended, and the listener with it
+		<-e.ended
+		return
+	}
 }
 
 // close ends the listener. Loop only.
@@ -99,13 +118,19 @@ func (e *listener) close(err error) {
 			e.loop.poll.remove(e.fd, wantRead)
 		}
 		closeFD(e.fd)
-		e.err = errors.Join(err, e.orig.Close())
+		if closed := e.orig.Close(); !errors.Is(closed, net.ErrClosed) {
+			err = errors.Join(err, closed)
+		}
+		e.err = err
 		close(e.ended)
 	})
 }
 
 // accept takes what waits in the backlog and gives each connection to the loop with the fewest.
 func (e *listener) accept() {
+	if e.resting || e.loop.listeners[e.fd] != e {
+		return // or it was asked for before the listener was closed
+	}
 	g := e.loop.group
 	for range acceptBatch {
 		fd, sa, err := accept(e.fd)
@@ -183,8 +208,10 @@ func (e *listener) refuseOne(cause error) {
 // rest takes the listener out of the poller for a while: the backlog stays readable.
 func (e *listener) rest() {
 	l := e.loop
+	e.resting = true
 	l.poll.set(e.fd, wantRead, 0)
 	l.after(acceptBackoff, func() {
+		e.resting = false
 		if l.listeners[e.fd] == e {
 			l.poll.set(e.fd, 0, wantRead)
 			e.accept()
@@ -194,9 +221,12 @@ func (e *listener) rest() {
 
 // give hands a connection with its descriptor or stream to a loop.
 func (g *Group) give(c *Conn) error {
+	g.mu.Lock() // Close looks into the mailboxes for the last time after this, or ended is set
+	defer g.mu.Unlock()
 	if g.ended.Load() {
 		if c.stream == nil {
 			closeFD(int(c.fd))
+			c.fd = -1
 		}
 		return ErrClosed
 	}
@@ -206,9 +236,6 @@ func (g *Group) give(c *Conn) error {
 	c.loop.load.Add(1)
 	g.conns.Add(1)
 	c.post(mailRegister)
-	if g.ended.Load() {
-		c.loop.drainMail() // Close may have looked into the mailbox for the last time before
-	}
 	return nil
 }
 

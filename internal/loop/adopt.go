@@ -9,7 +9,7 @@ import (
 
 // Adopt takes over nc, a connection of the net package, for c, on which Init was called: its descriptor is duplicated
 // and nc closed, so that nothing of the runtime's poller is left on it. Bytes already read from nc are the endpoint's
-// affair. Any goroutine may call it. On error nc stays the caller's.
+// affair. Any goroutine may call it. On error nc is the caller's to close; after ErrClosed it is closed already.
 func (g *Group) Adopt(c *Conn, nc net.Conn) error {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {

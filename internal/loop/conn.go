@@ -283,6 +283,7 @@ func (c *Conn) Close(err error) {
 // Detach takes the descriptor out of the loop and gives it to the caller, without closing it, when nothing is queued.
 // The endpoint hears nothing more. Loop only.
 func (c *Conn) Detach() (fd int, err error) {
+	c.WriteOut()
 	if !c.isOpen() || c.stream != nil || c.queued.Load() != 0 {
 		return -1, ErrClosed
 	}

@@ -40,6 +40,9 @@ func (c *Conn) flush() {
 		c.Close(err)
 		return
 	}
+	if err == nil && c.queued.Load() != 0 && (c.stream != nil || l.poll.edgeTriggered()) {
+		c.post(mailFlush) // its turn is over, but it would take more, so nothing announces that it does
+	}
 	c.flushed(had)
 }
 

@@ -57,7 +57,7 @@ type Group struct {
 
 	spare spareFile
 
-	mu     sync.Mutex // guards closed and the start of listeners
+	mu     sync.Mutex // guards closed and spare, and that no connection is given to a loop once ended is set
 	closed bool
 }
 
@@ -130,7 +130,9 @@ func (g *Group) Close() {
 		})
 	}
 	g.done.Wait()
+	g.mu.Lock()
 	g.ended.Store(true)
+	g.mu.Unlock()
 	for _, l := range g.loops { // work that arrived while the loops were ending
 		l.drainMail()
 		l.runTasks()

@@ -116,13 +116,16 @@ func newLoop(g *Group) (*Loop, error) {
 }
 
 func (l *Loop) run() {
-	if err := l.poll.run(l.event, l.turn); err != nil {
+	if err := l.poll.run(l.woke, l.event, l.turn); err != nil {
 		l.group.cfg.Logger.Error("event loop failed", slog.Any("error", err))
 		l.closeAll(err)
 	}
 	l.poll.close()
 	l.buffers.Release()
 }
+
+// woke reads the clock after a sleep: by the time read before it, what the next events arm would be due at once.
+func (l *Loop) woke() { l.now = Clock() }
 
 // event serves one descriptor.
 func (l *Loop) event(fd int, r readiness) {
@@ -164,6 +167,9 @@ func (l *Loop) turn(idle bool) (sleep time.Duration, stop bool) {
 		runtime.Gosched()
 	}
 	if l.stopping {
+		if l.group.cfg.Turn != nil {
+			l.group.cfg.Turn(l, true) // its last
+		}
 		return 0, true
 	}
 	if l.mail.Load() != nil || l.tasks.some.Load() {

@@ -67,10 +67,7 @@ func (c *Conn) deliver(bits Mail) {
 		c.register()
 	}
 	if !c.isOpen() {
-		if user := bits &^ mailOwn; user != 0 {
-			c.ep.Mail(user)
-		}
-		return
+		return // it ended after the post: Closed was the last call
 	}
 	if user := bits &^ mailOwn; user != 0 {
 		mine := c.beginCork()

@@ -102,8 +102,8 @@ func (p *poller) wake() {
 }
 
 // run waits for events and hands each to event, and calls turn after every batch, until turn says stop. turn returns
-// how long the poller may sleep: 0 not at all, negative for ever.
-func (p *poller) run(event func(fd int, r readiness), turn func(idle bool) (sleep time.Duration, stop bool)) error {
+// how long the poller may sleep: 0 not at all, negative for ever. woke is called after a sleep, before its events.
+func (p *poller) run(woke func(), event func(fd int, r readiness), turn func(idle bool) (sleep time.Duration, stop bool)) error {
 	for {
 		sleep, stop := turn(false)
 		if stop {
@@ -117,6 +117,7 @@ func (p *poller) run(event func(fd int, r readiness), turn func(idle bool) (slee
 			p.sleeping.Store(true)
 			if sleep, stop = turn(true); !stop && sleep != 0 {
 				n, err = p.block(sleep)
+				woke()
 			}
 			p.sleeping.Store(false)
 			if stop {

@@ -18,8 +18,8 @@ import (
 // poller stands on gnet's netpoll: kqueue on macOS and the BSDs, and epoll on Linux when built with -tags netpoll, so
 // that CI can run this file too. It is the only file that imports netpoll.
 //
-// netpoll has no hook at the end of a batch, so turn runs when the wake pipe is read: every wake-up is a write, and
-// sleeping is left to a timer of the runtime. Its Trigger allocates, hence a pipe of our own. It is registered
+// netpoll has no hook at the end of a batch, so turn runs when the wake pipe is read: every wake-up is a write, every
+// event asks for one, since it may have armed a timer, and sleeping is left to a timer of the runtime. Its Trigger allocates, hence a pipe of our own. It is registered
 // edge-triggered throughout: on kqueue netpoll cannot take a read filter out again, and a paused connection must not
 // spin.
 type poller struct {
@@ -98,7 +98,7 @@ func (p *poller) wake() {
 	}
 }
 
-func (p *poller) run(event func(fd int, r readiness), turn func(idle bool) (sleep time.Duration, stop bool)) error {
+func (p *poller) run(woke func(), event func(fd int, r readiness), turn func(idle bool) (sleep time.Duration, stop bool)) error {
 	p.wake() // the first turn arms the timer and drains what came before
 	err := p.p.Polling(func(fd int, ev netpoll.IOEvent, flags netpoll.IOFlags) error {
 		if fd != p.wakeR {
@@ -112,7 +112,9 @@ func (p *poller) run(event func(fd int, r readiness), turn func(idle bool) (slee
 			if netpoll.IsErrorEvent(ev, flags) {
 				r |= isReadable | isBroken
 			}
+			woke() // netpoll may have slept before this event
 			event(fd, r)
+			p.wake()
 			return nil
 		}
 		var drain [16]byte

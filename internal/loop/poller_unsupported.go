@@ -13,6 +13,6 @@ func (p *poller) set(int, interest, interest) error { return ErrUnsupported }
 func (p *poller) remove(int, interest) error        { return ErrUnsupported }
 func (p *poller) edgeTriggered() bool               { return false }
 func (p *poller) wake()                             {}
-func (p *poller) run(func(int, readiness), func(bool) (time.Duration, bool)) error {
+func (p *poller) run(func(), func(int, readiness), func(bool) (time.Duration, bool)) error {
 	return ErrUnsupported
 }

@@ -1,0 +1,257 @@
+package loop_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"zeroframe/internal/loop"
+)
+
+// hold keeps the loop busy until the function it returns is called.
+func hold(t *testing.T, l *loop.Loop) (release func()) {
+	t.Helper()
+	held, free := make(chan struct{}), make(chan struct{})
+	l.Do(func() { close(held); <-free })
+	within(t, held)
+	return func() { close(free) }
+}
+
+func TestManyPostsAreOneCall(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		p := newProbe(t)
+		calls := make(chan loop.Mail, 10_000)
+		p.onMail = func(bits loop.Mail) { calls <- bits }
+		w.connect(p)
+		within(t, p.opened)
+		release := hold(t, p.Loop())
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				for i := range 1000 {
+					p.Notify(loop.MailUser << (i % 3))
+				}
+			})
+		}
+		all.Wait()
+		release()
+		if bits := within(t, calls); bits != loop.MailUser*7 {
+			t.Errorf("bits %x", bits)
+		}
+		p.onLoop(func() {})
+		if n := len(calls); n != 0 {
+			t.Errorf("%d calls more", n)
+		}
+	})
+}
+
+// Every post is followed by a call that begins after it, however the loop's falling asleep and waking up interleave.
+func TestNoWakeUpIsLost(t *testing.T) {
+	w := start(t, loop.Config{})
+	p := newProbe(t)
+	calls := make(chan loop.Mail)
+	p.onMail = func(bits loop.Mail) { calls <- bits }
+	w.connect(p)
+	within(t, p.opened)
+	random := uint(1)
+	for range 5000 {
+		p.Notify(loop.MailUser)
+		within(t, calls)
+		for random = random*1103515245 + 12345; random>>16%64 != 0; random += 1 << 16 {
+			// a pause of another length each time
+		}
+	}
+}
+
+func TestAConnectionThatPostsToItselfStarvesNobody(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		busy := newProbe(t)
+		turns := 0
+		busy.onMail = func(loop.Mail) { turns++; busy.Notify(loop.MailUser) }
+		w.connect(busy)
+		within(t, busy.opened)
+		busy.Notify(loop.MailUser)
+
+		p := newProbe(t)
+		late := make(chan struct{})
+		p.onOpened = func() { p.SetTimer(p.Loop().Now() + 20*time.Millisecond) }
+		p.onTimeout = func() { close(late) }
+		p.onData = func(b []byte) { p.send(b) }
+		c := w.connect(p)
+		for range 5 {
+			if _, err := c.Write([]byte("ping")); err != nil {
+				t.Fatal(err)
+			}
+			expect(t, c, []byte("ping"))
+		}
+		within(t, late)
+		busy.onLoop(func() {
+			if turns < 5 {
+				t.Errorf("%d turns of the busy connection", turns)
+			}
+		})
+	})
+}
+
+func TestPostsDuringServiceAreDeliveredAfterIt(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		p := newProbe(t)
+		calls := make(chan loop.Mail, 10)
+		inside := false
+		p.onData = func(b []byte) {
+			inside = true
+			p.Notify(loop.MailUser)
+			done := make(chan struct{})
+			go func() { defer close(done); p.Notify(loop.MailUser << 1); p.send([]byte("from outside")) }()
+			<-done
+			inside = false
+		}
+		p.onMail = func(bits loop.Mail) {
+			if inside {
+				t.Error("mail inside Data")
+			}
+			calls <- bits
+		}
+		c := w.connect(p)
+		if _, err := c.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if bits := within(t, calls); bits != loop.MailUser*3 {
+			t.Errorf("bits %x", bits)
+		}
+		expect(t, c, []byte("from outside"))
+	})
+}
+
+func TestPostsAfterTheEndDoNothing(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		p := newProbe(t) // reports calls after Closed
+		p.onOpened = func() { p.Notify(loop.MailUser); p.Close(nil) }
+		p.onMail = func(loop.Mail) { t.Error("mail") }
+		w.connect(p)
+		within(t, p.closed)
+		p.Notify(loop.MailUser)
+		p.StreamReadable()
+		p.StreamWritable()
+		p.onLoop(func() { p.Notify(loop.MailUser) })
+		p.onLoop(func() {})
+		w.Group.Close()
+		p.Notify(loop.MailUser)
+	})
+}
+
+// What is queued from outside while the loop writes, too late for that write, is written by a turn of its own.
+func TestOutputQueuedAtTheEndOfAFlushLeaves(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		p := newProbe(t)
+		first := true
+		p.onData = func(b []byte) { p.send([]byte("first")) }
+		p.onWritten = func(queued int) {
+			if queued == 0 && first {
+				first = false
+				done := make(chan struct{})
+				go func() { defer close(done); p.send([]byte("second")); p.Notify(loop.MailUser) }()
+				<-done
+			}
+		}
+		mail := make(chan struct{})
+		p.onMail = func(loop.Mail) { close(mail) }
+		c := w.connect(p)
+		c.Write([]byte("x"))
+		expect(t, c, []byte("firstsecond"))
+		within(t, mail)
+	})
+}
+
+// Mail bits are set while the loop is corking and uncorking: nothing queued at any moment may stay behind.
+func TestOutputQueuedAtAnyMomentOfServiceLeaves(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		p := newProbe(t)
+		p.onData = func(b []byte) { p.send(b) }
+		c := w.connect(p)
+		within(t, p.opened)
+		const n = 1000
+		go func() {
+			for range n {
+				p.send([]byte{1})
+			}
+		}()
+		go func() {
+			for range n {
+				c.Write([]byte{2})
+			}
+		}()
+		var got [3]int
+		buf := make([]byte, 100)
+		for got[1]+got[2] < 2*n {
+			m, err := c.Read(buf)
+			if err != nil {
+				t.Fatalf("%v with %d of ours and %d echoed of %d", err, got[1], got[2], n)
+			}
+			for _, b := range buf[:m] {
+				got[b]++
+			}
+		}
+		if got[1] != n || got[2] != n {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
+func TestFunctionsRunInTheirOrderUntilTheEnd(t *testing.T) {
+	w := start(t, loop.Config{})
+	l := w.Loops()[0]
+	const senders, each = 4, 500
+	var next [senders]int
+	var all sync.WaitGroup
+	for s := range senders {
+		all.Go(func() {
+			for i := range each {
+				if !l.Do(func() {
+					if next[s] != i {
+						t.Errorf("sender %d: function %d at place %d", s, i, next[s])
+					}
+					next[s]++
+				}) {
+					t.Error("refused")
+				}
+			}
+		})
+	}
+	all.Wait()
+	nested := make(chan struct{})
+	l.Do(func() { l.Do(func() { close(nested) }) })
+	within(t, nested)
+	w.Group.Close()
+	for s, n := range next {
+		if n != each {
+			t.Errorf("sender %d: %d functions ran", s, n)
+		}
+	}
+	if l.Do(func() { t.Error("ran after the end") }) {
+		t.Error("taken after the end")
+	}
+}
+
+// Do either refuses a function or runs it, also while the loop is ending.
+func TestFunctionsGivenDuringTheEndRunOrAreRefused(t *testing.T) {
+	for range 50 {
+		g, err := loop.NewGroup(loop.Config{Loops: 1, ReadBuffer: 1024})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := g.Loops()[0]
+		var taken, ran int // ran: on the loop, or under Close, which follows it
+		var giver sync.WaitGroup
+		giver.Go(func() {
+			for l.Do(func() { ran++ }) {
+				taken++
+			}
+		})
+		g.Close()
+		giver.Wait()
+		if ran != taken {
+			t.Fatalf("%d functions taken, %d ran", taken, ran)
+		}
+	}
+}
