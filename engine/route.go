@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"net/http"
+	gopath "path"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -80,12 +81,24 @@ func (r *router) add(pattern string, to *route) (err error) {
 			known[k] = v
 		}
 		path := strings.TrimSuffix(pattern, "{$}")
-		if !strings.ContainsAny(path, "{}%") && (path == "/" && path != pattern || !strings.HasSuffix(path, "/")) {
+		if isLiteral(path, pattern) {
 			known[path] = to
 		}
 	}
 	r.literal.Store(&known)
 	return nil
+}
+
+// isLiteral reports whether the pattern, which is path but for a {$} behind it, matches that path alone. Paths that
+// ServeMux would clean match nothing: it redirects before it looks for their pattern.
+func isLiteral(path, pattern string) bool {
+	switch {
+	case path == "/":
+		return path != pattern
+	case strings.HasSuffix(path, "/"), strings.ContainsAny(path, "{}%"):
+		return false
+	}
+	return gopath.Clean(path) == path
 }
 
 // find returns the route of a request, with the http.Request if one had to be made, or how to refuse it.
@@ -96,6 +109,9 @@ func (r *router) find(h *handshake.Head) (*route, *http.Request, error) {
 	req, err := h.Request()
 	if err != nil {
 		return nil, nil, handshake.ErrBadRequest
+	}
+	if req.URL.Path == "" { // of the absolute form: it means the root (RFC 9110, section 4.2.3)
+		req.URL.Path = "/"
 	}
 	w := &capture{header: make(http.Header)}
 	r.mux.ServeHTTP(w, req)
