@@ -2,6 +2,7 @@ package engine
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -112,29 +113,39 @@ func WithUTF8Check(on bool) Setting {
 }
 
 // WithAnyOrigin admits browsers from pages of every origin. Default off: the Origin header, when there is one, must
-// name the host of the request (RFC 6455, section 10.2); others are answered 403.
-func WithAnyOrigin() Setting {
-	return setting(func(s *settings) error { s.anyOrigin = true; return nil })
-}
+// name the host of the request (RFC 6455, section 10.2); others are answered 403. Of this, WithAllowedOrigins and
+// WithCheckOrigin the one given last counts, so that a route's replaces the engine's.
+func WithAnyOrigin() Setting { return originRule(true, nil, nil) }
 
 // WithAllowedOrigins admits, besides the same host, pages of these origins: "https://example.com", compared without
-// regard to case; one leading "*." after the scheme stands for any subdomain, "https://*.example.com".
+// regard to case; one leading "*." after the scheme stands for any subdomain, "https://*.example.com". A port must be
+// named unless it is the scheme's own, which browsers leave out. No origins: the same host alone.
 func WithAllowedOrigins(origins ...string) Setting {
-	return setting(func(s *settings) error {
-		for _, o := range origins {
-			if scheme, host, ok := strings.Cut(o, "://"); !ok || scheme == "" || host == "" || strings.ContainsAny(host, "/?# ") {
+	list := make([]string, len(origins))
+	for i, o := range origins {
+		scheme, host, ok := strings.Cut(strings.ToLower(o), "://")
+		if domain, _ := strings.CutPrefix(host, "*."); !ok || scheme == "" || domain == "" || strings.ContainsAny(domain, "/?# *") {
+			return setting(func(*settings) error {
 				return &OptionError{"WithAllowedOrigins", o + " is not scheme://host[:port]"}
-			}
+			})
 		}
-		s.origins = origins
-		return nil
-	})
+		switch scheme {
+		case "http":
+			host = strings.TrimSuffix(host, ":80")
+		case "https":
+			host = strings.TrimSuffix(host, ":443")
+		}
+		list[i] = scheme + "://" + host
+	}
+	return originRule(false, list, nil)
 }
 
-// WithCheckOrigin decides in place of the built-in rule whether the Origin of a request is admitted. f runs on a loop
-// and must not block.
-func WithCheckOrigin(f func(r *http.Request) bool) Setting {
-	return setting(func(s *settings) error { s.checkOrigin = f; return nil })
+// WithCheckOrigin decides in place of the built-in rules whether a request is admitted, one without an Origin header
+// too; nil: the built-in rule. f runs on a loop and must not block.
+func WithCheckOrigin(f func(r *http.Request) bool) Setting { return originRule(false, nil, f) }
+
+func originRule(any bool, list []string, check func(*http.Request) bool) Setting {
+	return setting(func(s *settings) error { s.anyOrigin, s.origins, s.checkOrigin = any, list, check; return nil })
 }
 
 // Subprotocols names the subprotocols a route speaks, the preferred one first. The first of them that the client offers
@@ -147,6 +158,7 @@ func RequireSubprotocol(names ...string) Setting {
 }
 
 func subprotocols(option string, names []string, required bool) Setting {
+	names = slices.Clone(names)
 	return setting(func(s *settings) error {
 		if len(names) == 0 && required {
 			return &OptionError{option, "no name"}

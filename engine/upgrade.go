@@ -185,8 +185,9 @@ func (r *route) admitsOrigin(h *handshake.Head, req *http.Request) bool {
 	})
 }
 
+// matchOrigin compares an origin with an allowed one, which is in lower case.
 func matchOrigin(allowed, origin string) bool {
-	allowed, origin = strings.ToLower(allowed), strings.ToLower(origin)
+	origin = strings.ToLower(origin)
 	scheme, domain, wild := strings.Cut(allowed, "://*.")
 	if !wild {
 		return allowed == origin
