@@ -49,10 +49,14 @@ func WithReadWhileFull(on bool) Setting {
 }
 
 // WithPingInterval sets how long after the last pong the next ping goes out; the first goes after a random part of it
-// between a half and the whole. 0 or less: no pings. Default 30 s; at least 1 ms.
+// between a half and the whole. 0 or less: no pings. Default 30 s; 1 ms to 10 days.
 func WithPingInterval(d time.Duration) Setting {
 	return setting(func(s *settings) error {
-		return between("WithPingInterval", max(d, 0), 0, maxDuration, func(d time.Duration) { s.pingInterval = d })
+		if d <= 0 {
+			s.pingInterval = 0
+			return nil
+		}
+		return between("WithPingInterval", d, time.Millisecond, maxDuration, func(d time.Duration) { s.pingInterval = d })
 	})
 }
 
