@@ -1,0 +1,91 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync"
+	"syscall"
+	"time"
+
+	"zeroframe/engine"
+)
+
+const (
+	// dialers bounds the connections being opened at once: enough to hide a round trip, and less than any backlog.
+	dialers = 64
+	// openTime bounds the time from the answer to the handshake until the loop serves the connection.
+	openTime = 10 * time.Second
+)
+
+// connect opens all connections. The first failure ends it.
+func (l *Load) connect(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	l.peers = make([]*peer, l.config.Conns)
+	next := make(chan int)
+	var all sync.WaitGroup
+	for range min(dialers, l.config.Conns) {
+		all.Go(func() {
+			for i := range next {
+				p := &peer{
+					lane:   l.lanes[i%len(l.lanes)],
+					id:     uint32(i),
+					times:  make([]time.Duration, l.config.InFlight),
+					opened: make(chan struct{}),
+				}
+				if err := p.dial(ctx, l.config.URL); err != nil {
+					cancel(fmt.Errorf("connection %d of %d: %w", i+1, l.config.Conns, explainDial(err, l.config.URL)))
+					return
+				}
+				l.peers[i] = p
+			}
+		})
+	}
+	for i := 0; i < l.config.Conns && ctx.Err() == nil; i++ {
+		select {
+		case next <- i:
+		case <-ctx.Done():
+		}
+	}
+	close(next)
+	all.Wait()
+	return context.Cause(ctx)
+}
+
+func (p *peer) dial(ctx context.Context, url string) error {
+	if _, err := p.lane.engine.Dial(ctx, url, nil, p); err != nil {
+		return err
+	}
+	timer := time.NewTimer(openTime)
+	defer timer.Stop()
+	select {
+	case <-p.opened:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return errors.New("lost right after the handshake")
+	}
+}
+
+// explainDial says what to do about the usual failures.
+func explainDial(err error, rawURL string) error {
+	host := rawURL
+	if u, parseErr := url.Parse(rawURL); parseErr == nil {
+		host = u.Host
+	}
+	var handshake *engine.HandshakeError
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("nobody listens at %s (start a server with: zeroframe serve --listen %s): %w", host, host, err)
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return fmt.Errorf("out of file descriptors (raise the limit: ulimit -n): %w", err)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("out of local ports to %s: %w", host, err)
+	case errors.As(err, &handshake) && handshake.Status != 101:
+		return fmt.Errorf("%s answers, but opens no WebSocket: %w", rawURL, err)
+	}
+	return err
+}

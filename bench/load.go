@@ -1,0 +1,248 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"zeroframe/engine"
+	"zeroframe/frame"
+)
+
+// LoadConfig says what load to put on a server that echoes.
+type LoadConfig struct {
+	URL       string // ws://host[:port]/path
+	Conns     int    // connections; at least 1
+	Payload   int    // bytes of each message
+	InFlight  int    // messages in flight per connection; at least 1
+	Text      bool   // text messages; otherwise binary
+	Loops     int    // event loops; 0: one per processor
+	ServerPID int    // process whose CPU time is taken too, on Linux; 0: none
+}
+
+// The bounds of a load, for one that is meant rather than mistyped.
+const (
+	maxConns    = 1 << 20
+	maxPayload  = 256 << 20
+	maxInFlight = 1 << 16
+	maxTotal    = 8 << 30 // bytes in flight over all connections
+)
+
+// ConfigError is returned for a load that cannot be; Field is the name of the field of LoadConfig.
+type ConfigError struct{ Field, Reason string }
+
+// Error names the field and says what is wrong with it.
+func (e *ConfigError) Error() string { return "bench: " + e.Field + ": " + e.Reason }
+
+func (c *LoadConfig) check() error {
+	between := func(field string, v, low, high int) error {
+		if v < low || v > high {
+			return &ConfigError{field, fmt.Sprintf("%d is not between %d and %d", v, low, high)}
+		}
+		return nil
+	}
+	if u, err := url.Parse(c.URL); err != nil || u.Scheme != "ws" || u.Host == "" {
+		return &ConfigError{"URL", fmt.Sprintf("%q is not ws://host[:port]/path", c.URL)}
+	}
+	err := errors.Join(
+		between("Conns", c.Conns, 1, maxConns),
+		between("Payload", c.Payload, 0, maxPayload),
+		between("InFlight", c.InFlight, 1, maxInFlight),
+		between("Loops", c.Loops, 0, 4096))
+	if total := int64(c.Conns) * int64(c.InFlight) * int64(c.Payload); err == nil && total > maxTotal {
+		err = &ConfigError{"InFlight", fmt.Sprintf("%d GiB would be in flight at once, at most %d GiB may", total>>30, maxTotal>>30)}
+	}
+	return err
+}
+
+// Load is a set of open connections to load a server over. Its methods must not be called concurrently.
+type Load struct {
+	config   LoadConfig
+	payloads *payloads
+	op       frame.OpCode
+	lanes    []*lane
+	peers    []*peer
+
+	stopping atomic.Bool // the time is up: echoes are awaited, nothing more is sent
+	closing  atomic.Bool // connections end because we want it
+	pending  atomic.Int64
+	idle     chan struct{} // gets a value when pending falls to 0
+
+	failures struct {
+		sync.Mutex
+		count uint64
+		first error
+	}
+}
+
+// Open connects. On error nothing stays open.
+func Open(ctx context.Context, config LoadConfig) (*Load, error) {
+	if err := config.check(); err != nil {
+		return nil, err
+	}
+	if config.Loops == 0 {
+		config.Loops = runtime.GOMAXPROCS(0)
+	}
+	l := &Load{
+		config:   config,
+		payloads: newPayloads(config.Payload),
+		op:       frame.Binary,
+		idle:     make(chan struct{}, 1),
+	}
+	if config.Text {
+		l.op = frame.Text
+	}
+	for range min(config.Loops, config.Conns) {
+		e, err := engine.New(
+			engine.WithLoops(1),
+			engine.WithMaxConns(0),
+			engine.WithPingInterval(0),
+			engine.WithWriteTimeout(0),
+			engine.WithMaxFrameSize(max(int64(config.Payload), 125)),
+			engine.WithMaxMessageSize(max(int64(config.Payload), 1)),
+			engine.WithMaxBackpressure(config.InFlight*(config.Payload+frame.MaxHeaderSize)+1<<20))
+		if err != nil {
+			l.Close()
+			return nil, err
+		}
+		lane := newLane(l)
+		lane.engine = e
+		l.lanes = append(l.lanes, lane)
+	}
+	if err := l.connect(ctx); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// Loops returns the number of event loops.
+func (l *Load) Loops() int { return len(l.lanes) }
+
+// Echoes returns how many messages have come back so far; it lags by 20 ms at most. Any goroutine may call it.
+func (l *Load) Echoes() (n uint64) {
+	for _, lane := range l.lanes {
+		n += lane.engine.Stats().MessagesIn
+	}
+	return n
+}
+
+// drainTime is how long an echo may take before it is counted as lost.
+const drainTime = 10 * time.Second
+
+// Run keeps messages in flight on every connection for d, or until ctx ends, then waits for the echoes that are due. It
+// may be called again: what one run leaves open the next one uses. What goes wrong on connections is counted in the
+// result; the error is that of a load which cannot run at all.
+func (l *Load) Run(ctx context.Context, d time.Duration) (*Result, error) {
+	ready := make([]*peer, 0, len(l.peers))
+	for _, p := range l.peers {
+		if !p.dead.Load() {
+			ready = append(ready, p)
+		}
+	}
+	if len(ready) == 0 {
+		return nil, errors.Join(errors.New("no connection is left"), l.firstError())
+	}
+	for _, lane := range l.lanes {
+		lane.latency.Reset()
+		lane.echoes, lane.window = 0, 0
+	}
+	l.stopping.Store(false)
+	l.pending.Store(int64(len(ready)))
+	before := l.usage()
+	begin := time.Now()
+	for _, p := range ready {
+		p.running.Store(true)
+		if !p.conn.Post(p.start) {
+			p.finish()
+		}
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	early := false
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	case <-l.idle: // no connection is left
+		early = true
+	}
+	l.stopping.Store(true)
+	elapsed := time.Since(begin)
+	atStop := l.usage()
+	if !early {
+		l.drain()
+	}
+	return l.result(elapsed, before, atStop, l.usage()), nil
+}
+
+// drain waits until nothing is in flight.
+func (l *Load) drain() {
+	timer := time.NewTimer(drainTime)
+	defer timer.Stop()
+	select {
+	case <-l.idle:
+		return
+	case <-timer.C:
+	}
+	lost := uint64(0)
+	for _, p := range l.peers {
+		if p.running.Load() && p.dead.CompareAndSwap(false, true) {
+			lost++
+			p.conn.Terminate()
+		}
+	}
+	if lost > 0 {
+		l.countErrors(lost, fmt.Errorf("%d connections with echoes missing after %v", lost, drainTime))
+	}
+	<-l.idle // terminated connections finish at once
+}
+
+// done is called once for each connection that Run started.
+func (l *Load) done() {
+	if l.pending.Add(-1) == 0 {
+		l.idle <- struct{}{}
+	}
+}
+
+// Close closes the connections, with a close frame where the server answers it.
+func (l *Load) Close() {
+	l.closing.Store(true)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	for _, lane := range l.lanes {
+		if lane.engine.Shutdown(ctx) != nil {
+			lane.engine.Close()
+		}
+	}
+}
+
+func (l *Load) countErrors(n uint64, err error) {
+	l.failures.Lock()
+	defer l.failures.Unlock()
+	l.failures.count += n
+	if l.failures.first == nil {
+		l.failures.first = err
+	}
+}
+
+func (l *Load) firstError() error {
+	l.failures.Lock()
+	defer l.failures.Unlock()
+	return l.failures.first
+}
+
+// latencies returns the histogram over all lanes.
+func (l *Load) latencies() *hdrhistogram.Histogram {
+	h := hdrhistogram.New(1, slowest, 3)
+	for _, lane := range l.lanes {
+		h.Merge(lane.latency)
+	}
+	return h
+}

@@ -1,0 +1,209 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// Write prints the report for people. The last line says how many messages per second there were.
+func (r *Report) Write(w io.Writer) error {
+	p := &printer{w: w}
+	r.writeHead(p)
+	r.writeSpeed(p)
+	r.writeCost(p)
+	r.writeTrouble(p)
+	r.writeLast(p)
+	return p.err
+}
+
+// printer keeps the first error.
+type printer struct {
+	w   io.Writer
+	err error
+}
+
+func (p *printer) printf(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.w, format, args...)
+	}
+}
+
+// table prints rows in columns, the first to the left and the others to the right.
+func (p *printer) table(rows [][]string) {
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], len([]rune(cell)))
+		}
+	}
+	for _, row := range rows {
+		line := fmt.Sprintf("%-*s", widths[0], row[0])
+		for i, cell := range row[1:] {
+			line += fmt.Sprintf("  %*s", widths[i+1], cell)
+		}
+		p.printf("%s\n", strings.TrimRight(line, " "))
+	}
+}
+
+func (r *Report) writeHead(p *printer) {
+	p.printf("command  %s\n", strings.Join(r.Command, " "))
+	p.printf("server   %s %s, one per row\n", strings.Join(r.ServeEnv, " "), strings.Join(r.Serve, " "))
+	p.printf("         %s, GOMAXPROCS=%d, GOGC=%s, %d loop%s%s\n",
+		r.Server.GoVersion, r.Server.GOMAXPROCS, r.Server.GOGC, r.Server.Loops, plural(r.Server.Loops), r.where(0))
+	p.printf("load     in the command's process: %s, GOMAXPROCS=%d, GOGC=%s, %d loop%s%s\n",
+		r.Client.GoVersion, r.Client.GOMAXPROCS, r.Client.GOGC, r.Client.Loops, plural(r.Client.Loops), r.where(1))
+	p.printf("         closed loop, masked binary messages, every echo compared with what was sent\n")
+	p.printf("rows     connections x payload x messages in flight; %v each after %v of warm-up\n", r.Duration, r.Warmup)
+	m := r.Machine
+	if m.Commit == "" {
+		m.Commit = "unknown"
+	}
+	if m.Processor == "" {
+		m.Processor = "unknown processor"
+	}
+	p.printf("machine  %d x %s, %s; commit %s\n\n", m.CPUs, m.Processor, m.Kernel, m.Commit)
+}
+
+// where says which processor one side was kept on.
+func (r *Report) where(side int) string {
+	if !r.Pinned {
+		return ", not pinned: both sides share the processors"
+	}
+	return fmt.Sprintf(", pinned to core %d", r.Cores[side])
+}
+
+func plural(n int) string {
+	if n == 1 {
+		return ""
+	}
+	return "s"
+}
+
+func (r *Report) writeSpeed(p *printer) {
+	if len(r.Rows) == 0 {
+		return
+	}
+	rows := [][]string{{"row", "messages/s", "MB/s", "p50", "p99", "p99.9", "max", "server CPU", "client CPU"}}
+	bound := false
+	for _, x := range r.Rows {
+		mark := " "
+		if x.Server.ClientBound {
+			mark, bound = "*", true
+		}
+		rows = append(rows, []string{
+			x.String(), grouped(uint64(x.PerSecond)), fmt.Sprintf("%.1f", x.MBPerSec),
+			micros(x.Latency.P50), micros(x.Latency.P99), micros(x.Latency.P999), micros(x.Latency.Max),
+			percent(x.Server.Utilisation) + mark, percent(x.Client.Utilisation) + mark,
+		})
+	}
+	p.table(rows)
+	p.printf("MB/s: 10^6 bytes of payload echoed. CPU: of one core.\n")
+	if bound {
+		p.printf("* client-bound: the load was above %.0f %% of its core and the server below %.0f %%, so the rate is the load's limit.\n",
+			clientBusy*100, serverBusy*100)
+	}
+	p.printf("\n")
+}
+
+func (r *Report) writeCost(p *printer) {
+	if len(r.Rows) == 0 {
+		return
+	}
+	rows := [][]string{{"row", "server s/M", "client s/M", "RSS", "heap/conn", "allocs/msg", "writes/msg", "GC", "errors"}}
+	for _, x := range r.Rows {
+		s := x.Server
+		heap := "-"
+		if x.Conns >= enoughConns {
+			heap = fmt.Sprintf("%.0f B", s.LiveHeapPerConn)
+		}
+		rows = append(rows, []string{
+			x.String(), fmt.Sprintf("%.2f", s.PerMillion), fmt.Sprintf("%.2f", x.Client.PerMillion),
+			fmt.Sprintf("%.1f MiB", float64(s.RSS)/(1<<20)), heap,
+			fmt.Sprintf("%.2f", s.AllocsPerMessage), fmt.Sprintf("%.2f", s.WritesPerMessage),
+			fmt.Sprint(s.GCCycles), fmt.Sprint(x.Errors),
+		})
+	}
+	p.table(rows)
+	p.printf("s/M: CPU seconds per million messages. RSS, allocations, write calls, GC cycles: the server's.\n")
+	p.printf("heap/conn: live heap after a collection, connections open and idle, over none (rows of %d and more).\n\n", enoughConns)
+}
+
+// enoughConns: with fewer connections than this, what they cost drowns in what a server costs at all.
+const enoughConns = 100
+
+func (r *Report) writeTrouble(p *printer) {
+	for _, x := range r.Rows {
+		if x.Error != "" {
+			p.printf("error: %v: %s\n", x.Row, x.Error)
+		} else if x.Messages == 0 {
+			p.printf("error: %v: no message came back\n", x.Row)
+		}
+	}
+	for _, f := range r.Failures {
+		p.printf("error: %s\n", f)
+	}
+}
+
+// writeLast names the fastest row and, beside it, the first.
+func (r *Report) writeLast(p *printer) {
+	if len(r.Rows) == 0 {
+		p.printf("no row ran: 0 messages per second\n")
+		return
+	}
+	best := r.Rows[0]
+	for _, x := range r.Rows {
+		if x.PerSecond > best.PerSecond {
+			best = x
+		}
+	}
+	also := ""
+	if first := r.Rows[0]; first.Row != best.Row {
+		also = fmt.Sprintf("; %s (%v)", grouped(uint64(first.PerSecond)), first.Row)
+	}
+	p.printf("%s messages per second (%v)%s\n", grouped(uint64(best.PerSecond)), best.Row, also)
+}
+
+// WriteText prints the result of one run of a load.
+func (r *Result) WriteText(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "messages\t%s in %v, %s after it\n", grouped(r.Messages), r.Elapsed.Round(time.Millisecond), grouped(r.Total-r.Messages))
+	fmt.Fprintf(t, "rate\t%s messages per second, %.1f MB/s of payload echoed\n", grouped(uint64(r.PerSecond)), r.MBPerSec)
+	fmt.Fprintf(t, "latency\tp50 %s, p99 %s, p99.9 %s, max %s\n",
+		micros(r.Latency.P50), micros(r.Latency.P99), micros(r.Latency.P999), micros(r.Latency.Max))
+	fmt.Fprintf(t, "client CPU\t%s\n", r.Client)
+	if r.Server != nil {
+		fmt.Fprintf(t, "server CPU\t%s\n", *r.Server)
+	}
+	fmt.Fprintf(t, "errors\t%d\n", r.Errors)
+	if r.Error != "" {
+		fmt.Fprintf(t, "first error\t%s\n", r.Error)
+	}
+	return t.Flush()
+}
+
+// String writes all three figures.
+func (c CPU) String() string {
+	return fmt.Sprintf("%.2f s, %.2f s per million messages, %s of one core", c.Seconds, c.PerMillion, percent(c.Utilisation))
+}
+
+func percent(f float64) string { return fmt.Sprintf("%.0f %%", f*100) }
+
+// micros writes a latency in microseconds, or in milliseconds when it is long.
+func micros(d time.Duration) string {
+	if d >= 10*time.Millisecond {
+		return fmt.Sprintf("%.1f ms", float64(d)/1e6)
+	}
+	return fmt.Sprintf("%.0f us", float64(d)/1e3)
+}
+
+// grouped writes a number with a comma between thousands.
+func grouped(n uint64) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}

@@ -1,0 +1,158 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"time"
+)
+
+// Options say what Run does.
+type Options struct {
+	Serve    []string      // command that starts a server as StartServer wants it
+	Rows     []Row         // nil: DefaultRows
+	Duration time.Duration // of each row's measured run
+	Warmup   time.Duration // of the run before it that does not count; 0: none
+	// Progress is told of each row as it begins, and of its load while that is open; may be nil. Any goroutine may read
+	// the load's Echoes until it is told of nil.
+	Progress func(row int, load *Load)
+}
+
+// Report is all of a benchmark.
+type Report struct {
+	Command  []string      `json:"command"`
+	Serve    []string      `json:"serve_command"`
+	ServeEnv []string      `json:"serve_env"`
+	Began    time.Time     `json:"began"`
+	Duration time.Duration `json:"duration_ns"` // of each row
+	Warmup   time.Duration `json:"warmup_ns"`
+
+	Machine  Machine     `json:"machine"`
+	Client   Runtime     `json:"client"`
+	Server   Runtime     `json:"server"`
+	Pinned   bool        `json:"pinned"` // the server to Cores[0] and the load to Cores[1]
+	Cores    []int       `json:"cores,omitempty"`
+	Rows     []RowResult `json:"rows"`
+	Failures []string    `json:"failures,omitempty"` // rows that could not run, servers that ended badly
+}
+
+// Machine is what a report was made on.
+type Machine struct {
+	Kernel    string `json:"kernel"`
+	Processor string `json:"processor,omitempty"`
+	CPUs      int    `json:"cpus"`
+	Commit    string `json:"commit,omitempty"` // of this program's source
+}
+
+// Runtime is how the Go runtime of one side was set.
+type Runtime struct {
+	GoVersion  string `json:"go_version"`
+	GOMAXPROCS int    `json:"gomaxprocs"`
+	GOGC       string `json:"gogc"`
+	Loops      int    `json:"loops"`
+}
+
+// Run measures each row against a server of its own. The server runs on one loop with GOMAXPROCS=1, on the first
+// processor, and the load, in this process and with GOMAXPROCS=1 too, on the second; where there is one processor, or
+// the system cannot pin, they share what there is, which the report says. The error is of a benchmark that ctx ended;
+// what fails in a row is in the report.
+func Run(ctx context.Context, o Options) (*Report, error) {
+	if o.Rows == nil {
+		o.Rows = DefaultRows()
+	}
+	if o.Progress == nil {
+		o.Progress = func(int, *Load) {}
+	}
+	r := &Report{
+		Command:  os.Args,
+		Serve:    o.Serve,
+		ServeEnv: []string{"GOMAXPROCS=1"},
+		Began:    time.Now(),
+		Duration: o.Duration,
+		Warmup:   o.Warmup,
+		Machine:  Machine{Kernel: kernel(), Processor: processor(), CPUs: runtime.NumCPU(), Commit: commit()},
+	}
+	core := -1
+	if list := cores(); len(list) >= 2 {
+		if restore, err := pin(list[1]); err == nil {
+			defer restore()
+			core = list[0]
+			r.Pinned, r.Cores = true, list[:2]
+		}
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	r.Client = Runtime{GoVersion: runtime.Version(), GOMAXPROCS: 1, GOGC: gogc(ownGOGC()), Loops: 1}
+	for i, row := range o.Rows {
+		result, err := r.row(ctx, o, i, row, core)
+		if ctx.Err() != nil {
+			return r, ctx.Err()
+		}
+		if err != nil {
+			r.Failures = append(r.Failures, fmt.Sprintf("%v: %v", row, err))
+		}
+		if result != nil {
+			r.Rows = append(r.Rows, *result)
+		}
+	}
+	return r, nil
+}
+
+// row starts a server, measures, and stops it; result may be there with an error.
+func (r *Report) row(ctx context.Context, o Options, i int, row Row, core int) (result *RowResult, err error) {
+	o.Progress(i, nil)
+	s, err := StartServer(ctx, o.Serve, r.ServeEnv, core)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if stopErr := s.Stop(); err == nil {
+			err = stopErr
+		}
+	}()
+	if r.Server.GoVersion == "" {
+		shot, err := s.Snapshot(ctx, false)
+		if err != nil {
+			return nil, err
+		}
+		r.Server = Runtime{
+			GoVersion:  shot.Process.GoVersion,
+			GOMAXPROCS: shot.Process.GOMAXPROCS,
+			GOGC:       gogc(shot.Process.GOGC),
+			Loops:      shot.Loops,
+		}
+	}
+	return row.measure(ctx, s, o.Warmup, o.Duration, func(l *Load) { o.Progress(i, l) })
+}
+
+// OK reports whether every row ran and none had an error.
+func (r *Report) OK() bool {
+	for _, row := range r.Rows {
+		if row.Errors > 0 || row.Messages == 0 {
+			return false
+		}
+	}
+	return len(r.Failures) == 0 && len(r.Rows) > 0
+}
+
+// commit returns the revision this program was built from, "" when the build does not know.
+func commit() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	revision, modified := "", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			revision = s.Value[:min(len(s.Value), 12)]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			modified = " with changes"
+		}
+	}
+	if revision == "" {
+		return ""
+	}
+	return revision + modified
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"zeroframe/bench"
+)
+
+type benchCommand struct {
+	Duration time.Duration `default:"1500ms" help:"How long to measure each row."`
+	Warmup   time.Duration `default:"200ms" help:"How long to load before that."`
+	Row      []string      `placeholder:"CONNS:PAYLOAD:INFLIGHT[:PATH]" help:"Rows to run instead of the default ones, such as 1000:32:16 or 100:16KiB:1:/send."`
+	JSON     string        `name:"json" placeholder:"FILE" help:"Also write the report to this file."`
+}
+
+// Run prints the report and fails when a row has errors.
+func (c *benchCommand) Run(o output) error {
+	rows, err := c.rows()
+	if err != nil {
+		return usageError{err}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	var file *os.File
+	if c.JSON != "" {
+		if file, err = os.Create(c.JSON); err != nil {
+			return fmt.Errorf("--json: %w", err)
+		}
+		defer file.Close()
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	line := newProgress(o.err, time.Duration(len(rows))*(c.Warmup+c.Duration))
+	report, err := bench.Run(ctx, bench.Options{
+		Serve: []string{self, "serve", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--loops", "1", "--log-level", "warn"},
+		Rows:  rows, Duration: c.Duration, Warmup: c.Warmup,
+		Progress: func(i int, l *bench.Load) { line.follow(rows[i].String(), l) },
+	})
+	line.stop()
+	if errors.Is(err, context.Canceled) {
+		return errors.New("interrupted")
+	}
+	if err != nil {
+		return err
+	}
+	if err := report.Write(o.out); err != nil {
+		return err
+	}
+	if file != nil {
+		encoder := json.NewEncoder(file)
+		encoder.SetIndent("", "  ")
+		if err := errors.Join(encoder.Encode(report), file.Close()); err != nil {
+			return fmt.Errorf("--json: %w", err)
+		}
+	}
+	if !report.OK() {
+		return errors.New("not every row went well")
+	}
+	return nil
+}
+
+func (c *benchCommand) rows() ([]bench.Row, error) {
+	switch {
+	case c.Duration <= 0:
+		return nil, fmt.Errorf("--duration: %v is not above 0", c.Duration)
+	case c.Warmup < 0:
+		return nil, fmt.Errorf("--warmup: %v is below 0", c.Warmup)
+	case len(c.Row) == 0:
+		return bench.DefaultRows(), nil
+	}
+	var rows []bench.Row
+	for _, s := range c.Row {
+		r, err := bench.ParseRow(s)
+		if err != nil {
+			return nil, fmt.Errorf("--row: %w", err)
+		}
+		rows = append(rows, r)
+	}
+	return rows, nil
+}

@@ -1,0 +1,74 @@
+// Command zeroframe shows the engine: a server, a load generator, and a benchmark made of both.
+//
+//	zeroframe serve --listen :9001
+//	zeroframe load --url ws://127.0.0.1:9001/echo --conns 1000 --inflight 16
+//	zeroframe bench
+//
+// It exits with 0 when all went well, 1 when something failed, and 2 when the command line is wrong.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kong"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// The exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// commands is the command line.
+type commands struct {
+	Serve serveCommand `cmd:"" help:"Serve WebSocket on a few routes that show the engine."`
+	Load  loadCommand  `cmd:"" help:"Load a server that echoes, and measure."`
+	Bench benchCommand `cmd:"" help:"Start a server, load it in a few ways, and report."`
+}
+
+// output is where a command writes.
+type output struct{ out, err io.Writer }
+
+// usageError is an error of the command line that shows only after it has been parsed.
+type usageError struct{ error }
+
+func run(args []string, out, errOut io.Writer) int {
+	var c commands
+	helped := false
+	parser, err := kong.New(&c,
+		kong.Name("zeroframe"),
+		kong.Description("WebSocket on event loops: a server, a load generator and a benchmark."),
+		kong.UsageOnError(),
+		kong.Writers(out, errOut),
+		kong.Exit(func(int) { helped = true }),
+		defaults())
+	if err != nil {
+		fmt.Fprintln(errOut, "zeroframe:", err)
+		return exitFailed
+	}
+	context, err := parser.Parse(args)
+	if helped {
+		return exitOK
+	}
+	if err == nil {
+		err = context.Run(output{out, errOut})
+	} else {
+		err = usageError{err}
+	}
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintln(errOut, "zeroframe: error:", err)
+	var usage usageError
+	if errors.As(err, &usage) {
+		fmt.Fprintln(errOut, "zeroframe --help tells more")
+		return exitUsage
+	}
+	return exitFailed
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"zeroframe/bench"
+)
+
+// progress is a line on a terminal that shows how far a load is and how fast it goes. Where there is no terminal it is
+// nil, and does nothing.
+type progress struct {
+	bar  *progressbar.ProgressBar
+	quit chan struct{}
+	done sync.WaitGroup
+
+	mu     sync.Mutex
+	name   string
+	load   *bench.Load
+	loaded time.Duration // time that loads were followed
+	seen   uint64
+	at     time.Time // of seen
+}
+
+// progressEvery is rare enough to take no time from the load.
+const progressEvery = 250 * time.Millisecond
+
+func newProgress(w io.Writer, total time.Duration) *progress {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil
+	}
+	p := &progress{
+		quit: make(chan struct{}),
+		bar: progressbar.NewOptions64(total.Milliseconds(),
+			progressbar.OptionSetWriter(w),
+			progressbar.OptionSetWidth(24),
+			progressbar.OptionSetElapsedTime(false),
+			progressbar.OptionSetPredictTime(false),
+			progressbar.OptionShowDescriptionAtLineEnd(),
+			progressbar.OptionClearOnFinish()),
+	}
+	p.done.Go(p.run)
+	return p
+}
+
+func (p *progress) run() {
+	ticker := time.NewTicker(progressEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-p.quit:
+			p.bar.Finish()
+			return
+		case <-ticker.C:
+			p.show()
+		}
+	}
+}
+
+func (p *progress) show() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.load == nil {
+		return
+	}
+	now, echoes := time.Now(), p.load.Echoes()
+	rate := float64(echoes-p.seen) / now.Sub(p.at).Seconds()
+	p.loaded += now.Sub(p.at)
+	p.seen, p.at = echoes, now
+	p.bar.Describe(fmt.Sprintf("%s: %.0f messages/s", p.name, rate))
+	p.bar.Set64(min(p.loaded.Milliseconds(), p.bar.GetMax64()-1)) // the last step would clear the line
+}
+
+// follow shows the given load from now on; nil: none.
+func (p *progress) follow(name string, l *bench.Load) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.name, p.load, p.at, p.seen = name, l, time.Now(), 0
+}
+
+// stop takes the line away.
+func (p *progress) stop() {
+	if p == nil {
+		return
+	}
+	close(p.quit)
+	p.done.Wait()
+}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"zeroframe/engine"
+)
+
+type serveCommand struct {
+	Listen string `default:"127.0.0.1:9001" help:"Where to listen: host:port, or unix:path. Port 0 lets the system choose, and the choice is printed."`
+	Loops  int    `default:"${loops}" help:"Event loops."`
+
+	MaxMessage size `default:"${max_message}" help:"Largest message taken; a larger one is answered by close 1009."`
+	MaxFrame   size `default:"${max_frame}" help:"Largest frame taken."`
+	ReadBuffer size `default:"${read_buffer}" help:"Read buffer of each loop."`
+
+	PingInterval     time.Duration `default:"${ping_interval}" help:"Time between pings; 0: none."`
+	PingTimeout      time.Duration `default:"${ping_timeout}" help:"How long a pong may take."`
+	IdleTimeout      time.Duration `default:"0s" help:"Close peers that have sent nothing for so long; 0: never."`
+	HandshakeTimeout time.Duration `default:"${handshake_timeout}" help:"How long a request may take to arrive."`
+	CloseTimeout     time.Duration `default:"${close_timeout}" help:"How long a peer may take to answer a close frame."`
+
+	MaxConns           *int   `placeholder:"N" help:"Connections at once; 0: no bound. Default: the limit of file descriptors less a reserve."`
+	MaxBackpressure    size   `default:"${max_backpressure}" help:"Bytes queued for a peer that does not read."`
+	BackpressurePolicy string `enum:"refuse,drop,close" default:"${policy}" help:"What becomes of a message above that: refuse, drop or close."`
+
+	Subprotocols []string `placeholder:"A,B" help:"Subprotocols spoken, the preferred one first."`
+	AnyOrigin    bool     `help:"Admit browsers from pages of every origin."`
+	NoUTF8       bool     `name:"no-utf8" help:"Do not check that text messages are UTF-8."`
+	ReusePort    bool     `help:"Share the port with other processes (SO_REUSEPORT)."`
+
+	LogLevel string `enum:"debug,info,warn,error" default:"info" help:"Least level logged to standard error: debug, info, warn or error."`
+	Metrics  string `placeholder:"ADDR" help:"Also serve counts as JSON at http://ADDR/stats, and profiles at /debug/pprof/."`
+}
+
+// Help is what `zeroframe serve --help` says of the routes.
+func (serveCommand) Help() string {
+	return `Routes:
+  /               echo (Reply: from the loop's own buffer)
+  /echo           the same
+  /send           echo by Send from another goroutine
+  /discard        takes everything and answers nothing
+  /flood/{bytes}  answers any message with so many bytes, in messages of 64 KiB
+
+An interrupt or SIGTERM closes all connections with 1001 and ends the server; a second one ends it at once.`
+}
+
+var policies = map[string]engine.Policy{
+	"refuse": engine.PolicyRefuse,
+	"drop":   engine.PolicyDrop,
+	"close":  engine.PolicyClose,
+}
+
+func (c *serveCommand) options(log *slog.Logger) []engine.Option {
+	options := []engine.Option{
+		engine.WithLoops(c.Loops),
+		engine.WithMaxMessageSize(int64(c.MaxMessage)),
+		engine.WithMaxFrameSize(int64(c.MaxFrame)),
+		engine.WithReadBuffer(c.ReadBuffer.int()),
+		engine.WithPingInterval(c.PingInterval),
+		engine.WithPingTimeout(c.PingTimeout),
+		engine.WithIdleTimeout(c.IdleTimeout),
+		engine.WithHandshakeTimeout(c.HandshakeTimeout),
+		engine.WithCloseTimeout(c.CloseTimeout),
+		engine.WithMaxBackpressure(c.MaxBackpressure.int()),
+		engine.WithBackpressurePolicy(policies[c.BackpressurePolicy]),
+		engine.Subprotocols(c.Subprotocols...),
+		engine.WithUTF8Check(!c.NoUTF8),
+		engine.WithReusePort(c.ReusePort),
+		engine.WithLogger(log),
+	}
+	if c.MaxConns != nil {
+		options = append(options, engine.WithMaxConns(*c.MaxConns))
+	}
+	if c.AnyOrigin {
+		options = append(options, engine.WithAnyOrigin())
+	}
+	return options
+}
+
+// Run serves until a signal.
+func (c *serveCommand) Run(o output) error {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		return usageError{fmt.Errorf("--log-level: %w", err)}
+	}
+	log := slog.New(slog.NewTextHandler(o.err, &slog.HandlerOptions{Level: level}))
+	e, err := engine.New(c.options(log)...)
+	if err != nil {
+		return nameFlag(err)
+	}
+	defer e.Close()
+	relays := newRelays(c.Loops)
+	defer relays.stop()
+	if err := addRoutes(e, relays); err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	ln, err := c.listen(e)
+	if err != nil {
+		return fmt.Errorf("--listen %s: %w", c.Listen, err)
+	}
+	failed := make(chan error, 2)
+	if c.Metrics != "" {
+		metrics, err := net.Listen("tcp", c.Metrics)
+		if err != nil {
+			ln.Close()
+			return fmt.Errorf("--metrics %s: %w", c.Metrics, err)
+		}
+		server := &http.Server{Handler: metricsHandler(e, c.Loops), ReadHeaderTimeout: 10 * time.Second}
+		defer server.Close()
+		go func() { failed <- fmt.Errorf("--metrics %s: %w", c.Metrics, server.Serve(metrics)) }()
+		fmt.Fprintf(o.out, "metrics on %s/\n", address("http", metrics.Addr()))
+	}
+	fmt.Fprintf(o.out, "listening on %s\n", listening(ln.Addr()))
+	served := make(chan error, 1)
+	go func() { served <- e.Serve(ln) }()
+	select {
+	case s := <-signals:
+		log.Info("shutting down", slog.String("signal", s.String()))
+		go func() {
+			<-signals
+			fmt.Fprintln(o.err, "zeroframe: ended by a second signal")
+			os.Exit(exitFailed)
+		}()
+		return c.shutdown(e, log)
+	case err := <-served:
+		return fmt.Errorf("--listen %s: %w", c.Listen, err)
+	case err := <-failed:
+		return err
+	}
+}
+
+// shutdown closes all connections; those that do not answer are dropped when their time is up.
+func (c *serveCommand) shutdown(e *engine.Engine, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(context.Background(), c.CloseTimeout+time.Second)
+	defer cancel()
+	if err := e.Shutdown(ctx); err != nil {
+		log.Warn("connections were dropped", slog.Any("error", err))
+	}
+	return nil
+}
+
+// listen opens the listener of --listen.
+func (c *serveCommand) listen(e *engine.Engine) (net.Listener, error) {
+	path, unix := strings.CutPrefix(c.Listen, "unix:")
+	if !unix {
+		return e.Listen("tcp", c.Listen)
+	}
+	ln, err := e.Listen("unix", path)
+	if errors.Is(err, syscall.EADDRINUSE) && abandoned(path) {
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+		return e.Listen("unix", path)
+	}
+	return ln, err
+}
+
+// abandoned reports whether path is a socket that a server left behind when it was killed.
+func abandoned(path string) bool {
+	if info, err := os.Lstat(path); err != nil || info.Mode()&os.ModeSocket == 0 {
+		return false
+	}
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		c.Close()
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
+}
+
+func listening(a net.Addr) string {
+	if a.Network() == "unix" {
+		return "unix:" + a.String()
+	}
+	return address("ws", a) + "/"
+}
+
+// address writes an address as a URL that can be dialled from this machine.
+func address(scheme string, a net.Addr) string {
+	if t, ok := a.(*net.TCPAddr); ok && t.IP.IsUnspecified() {
+		return fmt.Sprintf("%s://127.0.0.1:%d", scheme, t.Port)
+	}
+	return scheme + "://" + a.String()
+}
