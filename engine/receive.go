@@ -24,7 +24,7 @@ type serving struct {
 func (c *Conn) receive(b []byte) {
 	s := c.shard()
 	ch := &s.chunk
-	if c.flags.Load()&flagPaused != 0 && c.state == stateOpen {
+	if c.flags.Load()&(flagPaused|flagStashed) != 0 && c.state == stateOpen {
 		c.keepForResume(b)
 		return
 	}
@@ -43,7 +43,7 @@ func (c *Conn) receive(b []byte) {
 		b = b[n:]
 		if c.state != stateOpen || c.flags.Load()&(flagPaused|flagTerminate) != 0 {
 			if c.interrupted(b) {
-				return
+				break
 			}
 		}
 	}
@@ -60,6 +60,7 @@ func (c *Conn) interrupted(rest []byte) bool {
 		f := c.flags.Load()
 		if f&flagTerminate == 0 && f&flagPaused != 0 && len(rest) > 0 {
 			c.keepForResume(rest)
+			c.shard().count.BytesIn -= uint64(len(rest)) // they are counted when they are parsed
 		}
 		return f&(flagTerminate|flagPaused) != 0
 	case stateDraining:
@@ -144,20 +145,25 @@ func (m *serving) begin(c *Conn, payload, around []byte, buf *pool.Buffer) {
 	m.used = false
 }
 
-// finishServing ends a callback: the payload is the engine's again.
+// finishServing ends a callback: the payload is the engine's again. What was borrowed is written before that, for it may
+// be a part of the payload; the flush can call handlers, so nothing is read from s.serving behind it.
 func (s *shard) finishServing(c *Conn) {
 	m := &s.serving
-	if s.poison && !m.used {
-		poison(m.payload)
-	}
-	if m.buf != nil {
-		c.lc.Loop().Buffers().Put(m.buf)
+	m.conn = nil
+	payload, buf := m.payload, m.buf
+	ours := s.poison && !m.used
+	if buf != nil {
 		m.buf = nil
 	}
-	m.conn = nil
 	if s.borrowed {
 		s.borrowed = false
 		c.lc.WriteOut()
+	}
+	if ours {
+		poison(payload)
+	}
+	if buf != nil {
+		c.lc.Loop().Buffers().Put(buf)
 	}
 }
 
@@ -235,8 +241,10 @@ func (c *Conn) dropControl() {
 	}
 }
 
-// keepForResume copies what was read and must not be delivered before Resume.
+// keepForResume copies what was read and must not be delivered before Resume. Until the loop has acted on Resume, what
+// comes after it is kept too: another goroutine may have resumed already.
 func (c *Conn) keepForResume(b []byte) {
+	c.flags.Or(flagStashed)
 	r := c.more()
 	buffers := c.lc.Loop().Buffers()
 	if r.stash == nil {
@@ -250,14 +258,15 @@ func (c *Conn) keepForResume(b []byte) {
 	r.stash.B = append(r.stash.B, b...)
 }
 
-// parseStash delivers what keepForResume kept.
+// parseStash delivers what keepForResume kept, or, when our close frame has gone, looks in it for the peer's.
 func (c *Conn) parseStash() {
 	r := c.rare.Load()
-	if r == nil || r.stash == nil || c.state != stateOpen {
+	if r == nil || r.stash == nil || c.state != stateOpen && c.state != stateClosing {
 		return
 	}
 	buf := r.stash
 	r.stash = nil
+	c.flags.And(^flagStashed)
 	defer c.lc.Loop().Buffers().Put(buf)
 	defer c.recoverHandler()
 	defer c.lc.WriteOut() // before the buffer goes, for replies that stand in it

@@ -30,15 +30,18 @@ const (
 )
 
 // WriteInPlace queues pieces of the buffer last given to Endpoint.Data, or of memory that is nobody else's, to be
-// written when the callback returns. Bytes of the buffer that lie between the last such piece and this one must be free
-// for use. It reports false, and does nothing, when output is already queued and must go first. Loop only, inside a
-// callback.
+// written when the callback returns. A piece that comes alone is the newest payload: bytes of the buffer between the last
+// such piece and this one must be free for use, and nobody may need the last one where it stands any more. Of several
+// pieces nothing is assumed. It reports false, and does nothing, when output is already queued and must go first. Loop
+// only, inside a callback.
 func (c *Conn) WriteInPlace(pieces ...[]byte) bool {
 	k := &c.loop.cork
 	if !k.takes(c, len(pieces)) {
 		return false
 	}
-	k.join()
+	if len(pieces) == 1 {
+		k.join()
+	}
 	for _, b := range pieces {
 		k.bytes += len(b)
 		k.parts = append(k.parts, part{bytes: b})
