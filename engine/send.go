@@ -61,8 +61,10 @@ func (c *Conn) Ping(payload []byte) error {
 	return c.queue(frame.Header{Fin: true, OpCode: frame.Ping}, payload, exempt)
 }
 
-// Reply sends a message from inside the connection's own OnMessage, OnPing or OnPong; elsewhere it is Send. payload
-// belongs to the engine until that callback returns: it must be neither read nor changed after Reply. When it is the
+// Reply sends a message from inside the connection's own OnMessage, OnPing or OnPong. Elsewhere on the connection's loop
+// it is Send; it must not be called from other goroutines, nor from connections that another loop may serve. payload
+// belongs to the engine until that callback returns: it must be neither read nor changed after Reply, though it, or a part
+// of it, may be given to Reply again. When it is the
 // payload of the message being delivered, or the beginning of it, and it is the first reply to that, it leaves from
 // where it stands without being copied. Replies are not bounded by MaxBackpressure: above it the connection is not read,
 // so a peer that reads nothing stalls itself. op is Text, Binary, or Pong.

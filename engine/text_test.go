@@ -64,6 +64,29 @@ func TestBadTextIsAnsweredAtTheBadByteAcrossEveryCut(t *testing.T) {
 	})
 }
 
+// A large frame is read straight into the message's buffer, and checked there as it comes.
+func TestBadTextIsAnsweredInsideALargeFrame(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start()
+		h := newScript()
+		s.handle("/", h)
+		sizes := []int{0, 100, 2000}
+		if overSockets(t) {
+			sizes = append(sizes, 70_000, 300_000)
+		}
+		for _, n := range sizes {
+			c := s.open("/")
+			wire := announce(true, frame.Text, string(pattern(n))+"€\xE2\x82\x28", 400_000)
+			c.send(wire[:len(wire)-1])
+			c.send(wire[len(wire)-1:])
+			c.expectClose(frame.CloseInvalidPayload)
+			c.Close()
+			h.wait(t)
+			h.nothingMore(t)
+		}
+	})
+}
+
 // Without its last byte each of them may still become text.
 func TestTextThatMayStillBecomeValidIsWaitedFor(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
