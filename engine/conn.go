@@ -50,7 +50,8 @@ const (
 	flagWantDrain                     // OnDrain is owed; anyone
 	flagMasking                       // outgoing frames are masked; before OnOpen
 	flagFull                          // the queue is above MaxBackpressure, and reading rests; the loop
-	flagSuspended                     // the pong deadline waits for reading to go on; the loop
+	flagSuspended                     // reading rests, and so does the pong deadline; the loop
+	flagStashed                       // rare.stash holds bytes that come before what is read next; the loop
 )
 
 // rare is what a connection needs only in special cases.
@@ -250,7 +251,7 @@ func (c *Conn) runPosts() {
 	r.posts = nil
 	r.Unlock()
 	for _, f := range list {
-		if c.state == stateClosed {
+		if c.flags.Load()&flagUpgraded == 0 { // OnClose was the last call
 			return
 		}
 		c.callback(f)
@@ -279,11 +280,12 @@ func (c *Conn) updateReading() {
 	}
 	if c.flags.Load()&(flagPaused|flagFull) != 0 {
 		c.lc.PauseReading()
+		c.flags.Or(flagSuspended)
 		return
 	}
 	c.parseStash()
 	if c.state == stateOpen && c.flags.Load()&(flagPaused|flagFull) == 0 {
 		c.lc.ResumeReading()
-		c.resumePongDeadline()
+		c.resumeDeadlines()
 	}
 }

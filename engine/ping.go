@@ -12,6 +12,7 @@ import (
 type pingSetting struct {
 	interval, timeout       time.Duration
 	hasInterval, hasTimeout bool
+	restart                 bool // the interval changed, and the loop has not acted on it
 }
 
 // pinging returns the interval, 0 for none, and the timeout in force.
@@ -34,7 +35,9 @@ func (c *Conn) pinging() (interval, timeout time.Duration) {
 // SetPingInterval changes the interval between pings on this connection, at once: a running wait starts anew. 0 or less
 // turns pings off, and an awaited pong is not awaited any more.
 func (c *Conn) SetPingInterval(d time.Duration) {
-	c.setPinger(func(p *pingSetting) { p.interval, p.hasInterval = min(max(d, 0), maxDuration), true })
+	c.setPinger(func(p *pingSetting) {
+		p.interval, p.hasInterval, p.restart = min(max(d, 0), maxDuration), true, true
+	})
 }
 
 // SetPingTimeout changes how long a pong may take on this connection, at once, an awaited one's too. At least 1 ms.
@@ -55,11 +58,16 @@ func (c *Conn) restartPinger() {
 	if c.state != stateOpen {
 		return
 	}
+	r := c.more()
+	r.Lock()
+	restart := r.override.restart
+	r.override.restart = false
+	r.Unlock()
 	interval, timeout := c.pinging()
-	if interval > 0 && c.pingSent != 0 {
+	switch {
+	case interval > 0 && c.pingSent != 0:
 		c.due = c.pingSent + timeout
-		c.flags.And(^flagSuspended)
-	} else {
+	case restart:
 		c.pingSent = 0
 		c.schedulePing(false)
 	}
@@ -102,13 +110,20 @@ func (c *Conn) pinger(now time.Duration) {
 	}
 }
 
-// resumePongDeadline starts the deadline anew that pinger suspended.
-func (c *Conn) resumePongDeadline() {
-	if c.flags.And(^flagSuspended)&flagSuspended != 0 && c.pingSent != 0 {
-		_, timeout := c.pinging()
-		c.due = c.lc.Loop().Now() + timeout
-		c.armTimer()
+// resumeDeadlines starts the deadlines anew that the peer cannot meet while it is not read.
+func (c *Conn) resumeDeadlines() {
+	if c.flags.And(^flagSuspended)&flagSuspended == 0 {
+		return
 	}
+	now := c.lc.Loop().Now()
+	if c.route.idleTimeout > 0 {
+		c.active = coarse(now)
+	}
+	if c.pingSent != 0 {
+		_, timeout := c.pinging()
+		c.due = now + timeout
+	}
+	c.armTimer()
 }
 
 func (c *Conn) sendPing(now time.Duration) {
@@ -141,7 +156,6 @@ func (c *Conn) receivePong(s *shard, payload []byte) {
 	c.rtt.Store(uint32(min(rtt/time.Microsecond, 1<<32-1)))
 	s.count.observeRTT(rtt)
 	c.pingSent = 0
-	c.flags.And(^flagSuspended)
 	c.schedulePing(false)
 	c.armTimer()
 }

@@ -101,11 +101,14 @@ func (c *Conn) enterOpen() {
 	c.callback(func() { c.route.handler.OnOpen(c) })
 }
 
-// enterClosing waits for the peer's close frame. Whatever it sends before that is read and dropped, so reading goes on
-// even if it was paused.
+// enterClosing waits for the peer's close frame. Whatever it sends before that is parsed and dropped, so reading goes on
+// even if it was paused, after what had been read by then.
 func (c *Conn) enterClosing() {
-	c.dropInput()
 	c.startCloseTimer()
+	c.dropAssembly()
+	c.lc.ReadDirect(false)
+	c.lc.ResumeReading()
+	c.parseStash()
 }
 
 // enterDraining waits until the last word is written, ends our direction, and drops input until the peer ends its own:

@@ -64,6 +64,10 @@ func (c *Conn) timeout() {
 	case stateOpen:
 		switch {
 		case c.route.idleTimeout > 0 && now >= c.lastActive()+c.route.idleTimeout:
+			if c.flags.Load()&(flagPaused|flagFull) != 0 {
+				c.active = coarse(now) // what the peer sends is not read, on our account
+				break
+			}
 			c.shard().count.IdleTimeouts++
 			c.closeWith(CloseReason{Code: frame.CloseGoingAway, Text: "idle timeout", Err: ErrIdleTimeout})
 			c.step(evLocalClose)
