@@ -105,14 +105,15 @@ func (e *endpoint) Opened() {
 	if c.route.opened {
 		c.step(evUpgraded)
 		c.parseStash()
-		return
 	}
 	if c.route.engine.closing.Load() { // Shutdown may have looked for connections before this one was known
 		c.shutDown()
 		return
 	}
-	c.due = c.lc.Loop().Now() + c.route.engine.config.handshakeTimeout
-	c.armTimer()
+	if c.state == stateHead {
+		c.due = c.lc.Loop().Now() + c.route.engine.config.handshakeTimeout
+		c.armTimer()
+	}
 }
 
 // Data is called with every piece of the peer's stream.

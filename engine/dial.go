@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 
 	"zeroframe/frame"
 	"zeroframe/internal/handshake"
+	"zeroframe/internal/loop"
 	"zeroframe/pool"
 )
 
@@ -19,7 +21,7 @@ import (
 // to the request and may be nil; the route options that concern requests do not apply, but Subprotocols are offered.
 //
 // What the client sends is masked with keys from a cryptographic generator. An answer other than 101 is a
-// *HandshakeError.
+// *HandshakeError; after Shutdown or Close the error is ErrServerClosed.
 func (e *Engine) Dial(ctx context.Context, rawURL string, header http.Header, h Handler, opts ...RouteOption) (*Conn, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
@@ -31,6 +33,9 @@ func (e *Engine) Dial(ctx context.Context, rawURL string, header http.Header, h 
 	r, err := e.newRoute(h, frame.Client, opts)
 	if err != nil {
 		return nil, err
+	}
+	if e.closing.Load() {
+		return nil, ErrServerClosed
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.config.handshakeTimeout)
 	defer cancel()
@@ -122,6 +127,9 @@ func (e *Engine) adoptClient(nc net.Conn, r *route, answer handshake.ResponseInf
 	if err != nil {
 		if len(rest) > 0 {
 			pool.Put(c.more().stash)
+		}
+		if errors.Is(err, loop.ErrClosed) {
+			err = ErrServerClosed
 		}
 		return nil, err
 	}
