@@ -72,6 +72,27 @@ func TestCloseInAnyCallbackIsTheLastCall(t *testing.T) {
 	})
 }
 
+// What a connection had corked when it closed must not leave on the next one that is served.
+func TestWhatAClosedConnectionCorkedIsDropped(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		p, next := newProbe(t), newProbe(t)
+		p.onData = func([]byte) {
+			p.WriteInPlace([]byte("corked"))
+			p.Close(nil)
+		}
+		next.onData = func(b []byte) {
+			if !next.WriteInPlace(b) {
+				next.send(b)
+			}
+		}
+		c, nc := w.connect(p), w.connect(next)
+		c.Write([]byte("x"))
+		within(t, p.closed)
+		nc.Write([]byte("mine"))
+		expect(t, nc, []byte("mine"))
+	})
+}
+
 // One connection's callback closes another whose event stands in the same batch, and the other's descriptor goes to a
 // third. The stale event must reach neither, and the third gets its own bytes only.
 func TestStaleEventsDoNotReachAConnectionThatGotTheDescriptor(t *testing.T) {
