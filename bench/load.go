@@ -134,8 +134,8 @@ func (l *Load) Echoes() (n uint64) {
 	return n
 }
 
-// drainTime is how long an echo may take before it is counted as lost.
-const drainTime = 10 * time.Second
+// drainTime is how long an echo may take before it is counted as lost. Changed by tests only.
+var drainTime = 10 * time.Second
 
 // Run keeps messages in flight on every connection for d, or until ctx ends, then waits for the echoes that are due. It
 // may be called again: what one run leaves open the next one uses. What goes wrong on connections is counted in the

@@ -136,23 +136,29 @@ func (r *Report) OK() bool {
 	return len(r.Failures) == 0 && len(r.Rows) > 0
 }
 
+// revision is set by the linker where the build is told.
+var revision string
+
 // commit returns the revision this program was built from, "" when the build does not know.
 func commit() string {
+	if revision != "" {
+		return revision
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return ""
 	}
-	revision, modified := "", ""
+	built, modified := "", ""
 	for _, s := range info.Settings {
 		switch {
 		case s.Key == "vcs.revision":
-			revision = s.Value[:min(len(s.Value), 12)]
+			built = s.Value[:min(len(s.Value), 12)]
 		case s.Key == "vcs.modified" && s.Value == "true":
-			modified = " with changes"
+			modified = "-dirty"
 		}
 	}
-	if revision == "" {
+	if built == "" {
 		return ""
 	}
-	return revision + modified
+	return built + modified
 }

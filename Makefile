@@ -1,0 +1,56 @@
+# Everything here needs Go and make alone. `make help` lists the targets.
+
+GO ?= go
+BIN := bin
+
+# Arguments of targets, such as make run BENCHFLAGS="--duration 5s".
+BENCHFLAGS ?=
+FUZZTIME ?= 10s
+BENCH ?= .
+TESTTIMEOUT ?= 600s
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# The packages with benchmarks of their hot paths.
+KERNELS := ./mask ./internal/utf8x ./frame ./internal/handshake ./internal/wheel ./pool ./engine
+
+# The race detector needs a C compiler.
+RACE := $(shell test "$$($(GO) env CGO_ENABLED)" = 1 && command -v "$$($(GO) env CC | cut -d' ' -f1)" >/dev/null && echo -race)
+
+REVISION := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
+
+.PHONY: help build run test bench bench-mask fuzz lint clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/zeroframe
+	$(GO) build -buildvcs=false -ldflags "-X zeroframe/bench.revision=$(REVISION)" -o $(BIN)/zeroframe ./cmd/zeroframe
+
+run: build ## load a server over real sockets for about 10 seconds, and report (BENCHFLAGS)
+	$(BIN)/zeroframe bench $(BENCHFLAGS)
+
+test: ## run all tests with the race detector
+	@test -n "$(RACE)" || echo "no C compiler: the tests run WITHOUT the race detector"
+	$(GO) test $(RACE) -timeout $(TESTTIMEOUT) ./...
+	@if test -f bench/interop/go.mod; then cd bench/interop && $(GO) test $(RACE) -timeout $(TESTTIMEOUT) ./...; fi
+
+bench: ## run the benchmarks of the hot paths (BENCH is a pattern)
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 1800s $(KERNELS)
+
+bench-mask: ## print masking speeds beside copy and other libraries
+	cd bench/masking && $(GO) run .
+
+fuzz: ## run each fuzz target for FUZZTIME
+	@set -e; for f in $$($(GO) test -list '^Fuzz' ./fuzz | grep '^Fuzz'); do \
+		echo "$$f"; \
+		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./fuzz; \
+	done
+
+lint: ## check the format, vet, and run staticcheck
+	@list="$$(gofmt -l .)"; test -z "$$list" || { echo "not formatted by gofmt:"; echo "$$list"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+clean: ## remove what was built
+	rm -rf $(BIN)

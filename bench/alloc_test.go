@@ -1,0 +1,43 @@
+//go:build !race
+
+package bench
+
+import (
+	"runtime"
+	"testing"
+	"time"
+)
+
+// TestLoadAllocatesNothingPerMessage covers both sides, which share this process: what a run costs at all must not grow
+// with its messages.
+func TestLoadAllocatesNothingPerMessage(t *testing.T) {
+	for name, config := range map[string]LoadConfig{
+		"small":     {Conns: 20, Payload: 32, InFlight: 1, Loops: 1},
+		"pipelined": {Conns: 20, Payload: 32, InFlight: 16, Loops: 1, Text: true},
+		"large":     {Conns: 4, Payload: 100_000, InFlight: 1, Loops: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config.URL = serve(t, echo)
+			l, err := Open(t.Context(), config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			run := func(d time.Duration) (allocs, messages uint64) {
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				r, err := l.Run(t.Context(), d)
+				runtime.ReadMemStats(&after)
+				if err != nil || r.Errors != 0 {
+					t.Fatal(err, r)
+				}
+				return after.Mallocs - before.Mallocs, r.Total
+			}
+			run(200 * time.Millisecond)
+			allocs, messages := run(300 * time.Millisecond)
+			if fixed := uint64(200 + 10*config.Conns); messages < fixed || allocs > fixed+messages/1000 {
+				t.Errorf("%d allocations in a run of %d messages", allocs, messages)
+			}
+		})
+	}
+}
