@@ -66,6 +66,7 @@ type rare struct {
 	control     *pool.Buffer  // a control frame's payload that came in pieces; loop only
 	stuckSince  time.Duration // when the peer last took a byte of the queue; 0: nothing queued; loop only
 	opened      time.Duration // for WithLifetime; loop only
+	release     func()        // what the accept hook wants called at the end; set before the loop knows the connection
 }
 
 // more returns c.rare, made on first use.
@@ -194,6 +195,9 @@ func (e *endpoint) Closed(err error) {
 			c.lc.Unlock(false)
 		}
 		c.announceEnd()
+	}
+	if r := c.rare.Load(); r != nil && r.release != nil {
+		c.callback(r.release)
 	}
 	c.route.engine.connEnded()
 }

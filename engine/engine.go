@@ -52,7 +52,13 @@ func New(opts ...Option) (*Engine, error) {
 		UserTimeout: e.config.userTimeout,
 		Logger:      e.config.logger,
 		Poison:      e.config.poison,
-		NewConn:     func() *loop.Conn { return &e.newConn(&e.waiting).lc },
+		NewConn: func(release func()) *loop.Conn {
+			c := e.newConn(&e.waiting)
+			if release != nil {
+				c.more().release = release
+			}
+			return &c.lc
+		},
 		Admit:       e.config.acceptHook,
 		Refusal:     busy,
 		Refused: func(l *loop.Loop, cause loop.Refusal) {

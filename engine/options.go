@@ -38,7 +38,7 @@ type config struct {
 	handshakeTimeout time.Duration
 	maxConns         int
 	maxConnsSet      bool
-	acceptHook       func(netip.AddrPort) bool
+	acceptHook       func(netip.AddrPort) (release func(), ok bool)
 	noDelay          bool
 	keepAlive        time.Duration
 	userTimeout      time.Duration

@@ -231,10 +231,11 @@ func TestOptionsCopyTheirLists(t *testing.T) {
 
 func TestTheAcceptHookRefusesBeforeAnythingIsRead(t *testing.T) {
 	asked := make(chan netip.AddrPort, 10)
+	released := make(chan netip.AddrPort, 10)
 	allow := make(chan bool, 10)
-	e, err := engine.New(engine.WithLoops(1), engine.WithAcceptHook(func(remote netip.AddrPort) bool {
+	e, err := engine.New(engine.WithLoops(1), engine.WithAcceptHook(func(remote netip.AddrPort) (func(), bool) {
 		asked <- remote
-		return <-allow
+		return func() { released <- remote }, <-allow
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -252,7 +253,15 @@ func TestTheAcceptHookRefusesBeforeAnythingIsRead(t *testing.T) {
 		t.Errorf("asked about %v, the client is %v", got, c.LocalAddr())
 	}
 	allow <- true
-	s.open("/")
+	admitted := s.open("/")
+	within(t, asked)
+	admitted.Close()
+	if got := within(t, released); got.String() != admitted.LocalAddr().String() {
+		t.Errorf("released %v, the client was %v", got, admitted.LocalAddr())
+	}
+	if len(released) != 0 {
+		t.Error("released twice, or released what was refused")
+	}
 	e.Close()
 	if st := e.Stats(); st.RefusedByHook != 1 {
 		t.Errorf("%d counted", st.RefusedByHook)

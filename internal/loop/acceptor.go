@@ -148,15 +148,19 @@ func (e *listener) accept() {
 			e.rest()
 			return
 		}
-		switch {
-		case g.cfg.MaxConns > 0 && g.Len() >= g.cfg.MaxConns:
+		if g.cfg.MaxConns > 0 && g.Len() >= g.cfg.MaxConns {
 			e.refuse(fd, RefusedMaxConns)
 			continue
-		case g.cfg.Admit != nil && !g.admit(addrPort(sa)):
-			e.refuse(fd, RefusedByHook)
-			continue
 		}
-		c := g.cfg.NewConn()
+		var release func()
+		if g.cfg.Admit != nil {
+			var ok bool
+			if release, ok = g.admit(addrPort(sa)); !ok {
+				e.refuse(fd, RefusedByHook)
+				continue
+			}
+		}
+		c := g.cfg.NewConn(release)
 		c.fd = int32(fd)
 		g.give(c)
 	}
@@ -166,7 +170,7 @@ func (e *listener) accept() {
 }
 
 // admit asks the hook; a panic in it refuses.
-func (g *Group) admit(remote netip.AddrPort) (ok bool) {
+func (g *Group) admit(remote netip.AddrPort) (release func(), ok bool) {
 	defer func() {
 		if v := recover(); v != nil {
 			g.cfg.Logger.Error("panic in the accept hook", slog.Any("panic", v))

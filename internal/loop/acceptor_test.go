@@ -25,7 +25,7 @@ type accepting struct {
 func startAccepting(t *testing.T, ln net.Listener, cfg loop.Config) *accepting {
 	t.Helper()
 	a := &accepting{ln: ln, accepted: make(chan *probe, 1000), served: make(chan error, 1), stop: make(chan struct{})}
-	cfg.NewConn = func() *loop.Conn {
+	cfg.NewConn = func(func()) *loop.Conn {
 		p := newProbe(t)
 		p.onOpened = func() { a.accepted <- p }
 		p.onData = func(b []byte) { p.send(b) }
@@ -115,7 +115,7 @@ func TestTheHookAdmitsByAddress(t *testing.T) {
 	refused := make(chan loop.Refusal, 10)
 	a := startAccepting(t, listen(t), loop.Config{
 		Refusal: []byte("busy"),
-		Admit:   func(remote netip.AddrPort) bool { asked <- remote; return (<-verdict)() },
+		Admit:   func(remote netip.AddrPort) (func(), bool) { asked <- remote; return nil, (<-verdict)() },
 		Refused: func(_ *loop.Loop, cause loop.Refusal) { refused <- cause },
 	})
 	verdict <- func() bool { return true }
@@ -206,7 +206,7 @@ func TestUnixSocketsAreServed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := startAccepting(t, ln, loop.Config{Admit: func(remote netip.AddrPort) bool { return remote == netip.AddrPort{} }})
+	a := startAccepting(t, ln, loop.Config{Admit: func(remote netip.AddrPort) (func(), bool) { return nil, remote == netip.AddrPort{} }})
 	c, _ := a.open()
 	c.Write([]byte("local"))
 	expect(t, c, []byte("local"))

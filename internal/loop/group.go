@@ -23,11 +23,12 @@ type Config struct {
 	// Poison overwrites a loop's read buffer after each callback, so that a slice kept too long shows. For tests.
 	Poison bool
 
-	// NewConn makes the endpoint of an accepted connection and returns the Conn inside it.
-	NewConn func() *Conn
+	// NewConn makes the endpoint of an accepted connection and returns the Conn inside it. release is what Admit
+	// returned, and may be nil.
+	NewConn func(release func()) *Conn
 	// Admit is asked for every accepted connection, on the goroutine of the loop that accepts; false refuses the peer
 	// with Refusal. May be nil.
-	Admit func(remote netip.AddrPort) bool
+	Admit func(remote netip.AddrPort) (release func(), ok bool)
 	// Refusal is written to a peer that is refused for want of room, before it is closed.
 	Refusal []byte
 	// Refused is told of each refusal, on the accepting loop. May be nil.

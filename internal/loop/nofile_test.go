@@ -50,7 +50,7 @@ func serveWithFewFiles() int {
 		Loops:      2,
 		ReadBuffer: 4096,
 		Refusal:    []byte("busy"),
-		NewConn: func() *loop.Conn {
+		NewConn: func(func()) *loop.Conn {
 			e := new(echoer)
 			e.Init(e)
 			return &e.Conn
