@@ -59,8 +59,8 @@ func New(opts ...Option) (*Engine, error) {
 			}
 			return &c.lc
 		},
-		Admit:       e.config.acceptHook,
-		Refusal:     busy,
+		Admit:   e.config.acceptHook,
+		Refusal: busy,
 		Refused: func(l *loop.Loop, cause loop.Refusal) {
 			l.Local().(*shard).count.refusedConns[cause]++
 		},
