@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// beMain makes this test binary the command itself: what tests start, and what `bench` starts in turn, is then built
+// with the same flags as the tests.
+const beMain = "ZEROFRAME_TEST_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(beMain) != "" {
+		main()
+		panic("main returned")
+	}
+	os.Exit(m.Run())
+}
+
+// patience is how long a test waits for what must happen.
+const patience = 20 * time.Second
+
+// process is the command, running.
+type process struct {
+	t *testing.T
+	*exec.Cmd
+	lines  chan string // of standard output
+	exited chan struct{}
+	mu     sync.Mutex
+	stderr bytes.Buffer
+}
+
+// Write takes standard error.
+func (p *process) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stderr.Write(b)
+}
+
+func (p *process) errors() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stderr.String()
+}
+
+func start(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, Cmd: exec.Command(os.Args[0], args...), lines: make(chan string, 1000), exited: make(chan struct{})}
+	p.Env = append(os.Environ(), beMain+"=1")
+	p.Stderr = p
+	out, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for s := bufio.NewScanner(out); s.Scan(); {
+			p.lines <- s.Text()
+		}
+		close(p.lines)
+		p.Wait()
+		close(p.exited)
+	}()
+	t.Cleanup(func() {
+		p.Process.Kill()
+		<-p.exited
+	})
+	return p
+}
+
+// line waits for a line of output that begins with prefix, and returns the rest of it.
+func (p *process) line(prefix string) string {
+	p.t.Helper()
+	timeout := time.After(patience)
+	for {
+		select {
+		case s, ok := <-p.lines:
+			if !ok {
+				p.t.Fatalf("no line %q; standard error: %s", prefix, p.errors())
+			}
+			if rest, found := strings.CutPrefix(s, prefix); found {
+				return rest
+			}
+		case <-timeout:
+			p.t.Fatalf("no line %q within %v; standard error: %s", prefix, patience, p.errors())
+		}
+	}
+}
+
+// exit waits for the end and returns the exit code.
+func (p *process) exit() int {
+	p.t.Helper()
+	select {
+	case <-p.exited:
+	case <-time.After(patience):
+		p.t.Fatalf("still running after %v; standard error: %s", patience, p.errors())
+	}
+	return p.ProcessState.ExitCode()
+}
+
+func TestWrongCommandLinesNameTheFlagAndExitWith2(t *testing.T) {
+	for args, want := range map[string]string{
+		"":                              "expected one of",
+		"fly":                           "fly",
+		"serve --frobnicate":            "--frobnicate",
+		"serve --loops x":               "--loops",
+		"serve --loops 0":               "--loops: 0 is not between",
+		"serve --max-message 1e6":       "--max-message",
+		"serve --max-message 0":         "--max-message: 0 is not between",
+		"serve --max-frame 2TiB":        "--max-frame",
+		"serve --read-buffer 1":         "--read-buffer: 1 is not between",
+		"serve --ping-timeout 0":        "--ping-timeout",
+		"serve --ping-interval x":       "--ping-interval",
+		"serve --idle-timeout -1s":      "--idle-timeout",
+		"serve --handshake-timeout 0s":  "--handshake-timeout",
+		"serve --close-timeout 0s":      "--close-timeout",
+		"serve --max-conns -1":          "--max-conns",
+		"serve --max-backpressure 0":    "--max-backpressure",
+		"serve --backpressure-policy x": "--backpressure-policy",
+		"serve --subprotocols a,b/c":    "--subprotocols",
+		"serve --log-level loud":        "--log-level",
+		"load --url http://localhost/":  "--url",
+		"load --conns 0":                "--conns: 0 is not between",
+		"load --payload 1GiB":           "--payload",
+		"load --inflight 0":             "--inflight",
+		"load --duration 0s":            "--duration",
+		"load --warmup -1s":             "--warmup",
+		"load --loops -1":               "--loops",
+		"load --server-pid -1":          "--server-pid",
+		"bench --duration 0s":           "--duration",
+		"bench --row 100":               "--row",
+	} {
+		var out, errOut bytes.Buffer
+		args = strings.Replace(args, " -1", "=-1", 1) // a value that begins with a dash
+		if code := run(strings.Fields(args), &out, &errOut); code != exitUsage {
+			t.Errorf("%q: exit code %d, want %d: %s", args, code, exitUsage, &errOut)
+		}
+		if !strings.Contains(errOut.String(), want) {
+			t.Errorf("%q: %s\nwant %q in it", args, &errOut, want)
+		}
+	}
+}
+
+func TestHelpShowsTheDefaultsOfTheEngine(t *testing.T) {
+	var out, errOut bytes.Buffer
+	if code := run([]string{"serve", "--help"}, &out, &errOut); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, &errOut)
+	}
+	for _, want := range []string{
+		"--max-message=16MiB", "--max-frame=16MiB", "--read-buffer=64KiB", "--max-backpressure=1MiB", "--ping-interval=30s",
+		"--ping-timeout=15s", "--handshake-timeout=10s", "--close-timeout=5s", "--idle-timeout=0s", `--backpressure-policy="refuse"`,
+		"/flood/{bytes}",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is missing in:\n%s", want, &out)
+		}
+	}
+}
+
+func TestWhatFailsLaterExitsWith1AndSaysWhy(t *testing.T) {
+	p := start(t, "serve", "--listen", "127.0.0.1:0")
+	addr := strings.TrimSuffix(strings.TrimPrefix(p.line("listening on "), "ws://"), "/")
+	for args, want := range map[string]string{
+		"serve --listen " + addr:                         "--listen " + addr,
+		"serve --listen 127.0.0.1:0 --metrics " + addr:   "--metrics " + addr,
+		"load --url ws://" + addr + "/none":              "404",
+		"bench --duration 50ms --json /no/such/dir/file": "--json",
+	} {
+		var out, errOut bytes.Buffer
+		if code := run(strings.Fields(args), &out, &errOut); code != exitFailed || !strings.Contains(errOut.String(), want) {
+			t.Errorf("%q: exit code %d: %s\nwant %q in it", args, code, &errOut, want)
+		}
+	}
+}
