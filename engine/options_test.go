@@ -35,7 +35,7 @@ var optionBounds = []struct {
 	{"WithLogger", nil, opts(engine.WithLogger, (*slog.Logger)(nil))},
 	{"WithMaxFrameSize", settings(engine.WithMaxFrameSize, 125, 1<<40), settings(engine.WithMaxFrameSize, 124, 0, -1, 1<<40+1)},
 	{"WithMaxMessageSize", settings(engine.WithMaxMessageSize, 1, 1<<40), settings(engine.WithMaxMessageSize, 0, -1, 1<<40+1)},
-	{"WithMaxBackpressure", settings(engine.WithMaxBackpressure, 1, 1<<40), settings(engine.WithMaxBackpressure, 0, -1, 1<<40+1)},
+	{"WithMaxBackpressure", settings(engine.WithMaxBackpressure, 1, 1<<30), settings(engine.WithMaxBackpressure, 0, -1)},
 	{"WithBackpressurePolicy", settings(engine.WithBackpressurePolicy, engine.PolicyRefuse, engine.PolicyDrop, engine.PolicyClose), settings(engine.WithBackpressurePolicy, 3, 255)},
 	{"WithPingInterval", settings(engine.WithPingInterval, -1, 0, time.Millisecond, tenDays), settings(engine.WithPingInterval, 1, time.Millisecond-1, tenDays+1)},
 	{"WithPingTimeout", settings(engine.WithPingTimeout, time.Millisecond, tenDays), settings(engine.WithPingTimeout, 0, -1, time.Millisecond-1, tenDays+1)},
