@@ -237,6 +237,7 @@ func (c *Conn) Close() error {
 	defer c.p.mu.Unlock()
 	c.p.toServer.ended = true
 	c.p.toClient.broken = true
+	c.p.toClient.buf = nil
 	c.p.changed.Broadcast()
 	c.p.tellLoop()
 	return nil
