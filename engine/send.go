@@ -35,9 +35,8 @@ func (c *Conn) SendFragment(op frame.OpCode, payload []byte, fin bool) error {
 	h := frame.Header{Fin: fin, OpCode: op}
 	f := c.flags.Load()
 	if f&flagFragment != 0 {
-		if c.more().fragment != op {
-			c.lc.Unlock(false)
-			return ErrFragment
+		if c.more().fragment != op && f&flagSendClosed == 0 {
+			return c.unlock(ErrFragment)
 		}
 		h.OpCode = frame.Continuation
 	}
@@ -156,7 +155,7 @@ const (
 func (c *Conn) queue(h frame.Header, payload []byte, b bound) error {
 	c.lc.Lock()
 	err := ErrFragment
-	if !h.OpCode.IsData() || c.flags.Load()&flagFragment == 0 {
+	if !h.OpCode.IsData() || c.flags.Load()&(flagFragment|flagSendClosed) != flagFragment { // closed is said first
 		err = c.appendLocked(h, payload, b)
 	}
 	return c.unlock(err)
