@@ -52,7 +52,7 @@ func (p *process) errors() string {
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, Cmd: exec.Command(os.Args[0], args...), lines: make(chan string, 1000), exited: make(chan struct{})}
-	p.Env = append(os.Environ(), beMain+"=1")
+	p.Env = append(os.Environ(), beMain+"=1", "GORACE=atexit_sleep_ms=0")
 	p.Stderr = p
 	out, err := p.StdoutPipe()
 	if err != nil {
