@@ -68,6 +68,10 @@ func TestOnUpgradeOfALiteralPathSeesTheRequest(t *testing.T) {
 		if got := s.open("/plain?a=b").ask(); got != "/plain a=b /plain|" {
 			t.Errorf("got %q", got)
 		}
+		s.handle("/item/{id}", newUpgrader(func(u *engine.Upgrade) error { u.UserData = u.Request.PathValue("id"); return nil }))
+		if got := s.open("/item/{id}").ask(); got != "{id}|" { // no literal, though it is the pattern to the letter
+			t.Errorf("got %q", got)
+		}
 	})
 }
 
