@@ -33,7 +33,8 @@ func (c *Conn) assemble(s *shard, p []byte) {
 }
 
 // growAssembly makes room for n bytes. A buffer for the whole frame is reserved while the loop's budget lasts; after
-// that it doubles with what has arrived, so that a length which is only announced costs nothing.
+// that it doubles with what has arrived, so that a length which is only announced costs nothing. It doubles in any case:
+// a message in fragments of one byte must not cost a copy of itself for each.
 func (c *Conn) growAssembly(s *shard, n int) {
 	old := c.assembly
 	have := assemblyRoom
@@ -44,10 +45,12 @@ func (c *Conn) growAssembly(s *shard, n int) {
 		have = len(old.B)
 	}
 	need := have + n
-	if ahead := int64(need) + c.parser.Remaining(); int64(s.reserved)+ahead <= int64(s.budget) {
+	ahead := int64(need) + c.parser.Remaining()
+	if old != nil {
+		need = max(need, int(min(int64(2*have), c.route.maxMessage))+assemblyRoom)
+	}
+	if ahead > int64(need) && int64(s.reserved)+ahead <= int64(s.budget) {
 		need = int(ahead)
-	} else if old != nil {
-		need = max(need, 2*have)
 	}
 	buffers := c.lc.Loop().Buffers()
 	buf := buffers.Get(need)
