@@ -190,6 +190,9 @@ func (e *endpoint) Closed(err error) {
 	c.dropControl()
 	if was == stateOpen || was == stateClosing {
 		if err != nil {
+			if err == loop.ErrClosed {
+				err = ErrServerClosed
+			}
 			c.lc.Lock()
 			c.setReason(CloseReason{Code: frame.CloseAbnormal, Err: err})
 			c.lc.Unlock(false)

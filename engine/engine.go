@@ -130,8 +130,8 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// Close ends the engine and every connection at once, without close frames; their reason is 1006. It must not be called
-// on a loop.
+// Close ends the engine and every connection at once, without close frames; their reason is 1006 with ErrServerClosed.
+// It must not be called on a loop.
 func (e *Engine) Close() error {
 	e.beginClosing()
 	e.group.Close()

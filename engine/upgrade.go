@@ -53,6 +53,7 @@ func (c *Conn) takeUp(s *shard, b []byte, n int) {
 		return
 	}
 	if c.state == stateOpen && len(b) > n {
+		s.count.BytesIn -= uint64(len(b) - n) // receive counts them
 		c.receive(b[n:])
 	}
 }
