@@ -245,13 +245,24 @@ func TestAnInheritedListenerIsServed(t *testing.T) {
 	}
 }
 
-// wrapped is a listener of somebody's own: it has no descriptor that could be watched.
+// wrapped is a listener of somebody's own: it has no descriptor that could be watched, or an Accept that counts.
 type wrapped struct {
 	net.Listener
 	closed atomic.Bool
 }
 
 func (w *wrapped) Close() error { w.closed.Store(true); return w.Listener.Close() }
+
+// filtering has the descriptor of the listener inside, and an Accept that must not be passed over.
+type filtering struct{ *net.TCPListener }
+
+func TestAListenerWithAnAcceptOfItsOwnIsAClearError(t *testing.T) {
+	s := bare(t)
+	ln := filtering{listenTCP(t, s, "127.0.0.1:0").(*net.TCPListener)}
+	if err := s.Serve(ln); err == nil || !strings.Contains(err.Error(), "engine_test.filtering") {
+		t.Errorf("got %v", err)
+	}
+}
 
 func TestAListenerWithoutADescriptorIsAClearError(t *testing.T) {
 	s := bare(t)

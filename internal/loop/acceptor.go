@@ -46,10 +46,15 @@ const (
 // Serve accepts connections of ln, which must have a descriptor (TCP or unix), until the group or the listener is
 // closed; it returns ErrClosed then. stop, when closed, ends it too. It takes ln over and closes it.
 func (g *Group) Serve(ln net.Listener, stop <-chan struct{}) error {
-	sc, ok := ln.(syscall.Conn)
-	if !ok {
+	var sc syscall.Conn
+	switch ln := ln.(type) {
+	case *net.TCPListener:
+		sc = ln
+	case *net.UnixListener:
+		sc = ln
+	default: // one that wraps these has an Accept of its own, which would be passed over
 		ln.Close()
-		return fmt.Errorf("loop: %T has no descriptor: a *net.TCPListener or *net.UnixListener is needed", ln)
+		return fmt.Errorf("loop: cannot accept from a %T: a *net.TCPListener or *net.UnixListener is needed", ln)
 	}
 	fd, err := dupConn(sc)
 	if err != nil {
@@ -93,12 +98,12 @@ func (g *Group) Serve(ln net.Listener, stop <-chan struct{}) error {
 func (e *listener) watch(sc syscall.Conn, stop <-chan struct{}) {
 	look := time.NewTicker(closedPoll)
 	defer look.Stop()
+	raw, err := sc.SyscallConn() // once: each is an object
 	for {
 		select {
 		case <-e.ended:
 			return
 		case <-look.C:
-			raw, err := sc.SyscallConn()
 			if err == nil && raw.Control(func(uintptr) {}) == nil {
 				continue
 			}
