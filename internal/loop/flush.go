@@ -22,10 +22,9 @@ func (c *Conn) flush() {
 	k := &l.cork
 	corked := k.conn == c
 	if !corked && c.queued.Load() == 0 {
-		c.flushed(false)
+		c.flushed()
 		return
 	}
-	had := c.queued.Load() != 0
 	var err error
 	if corked {
 		k.join()
@@ -43,18 +42,19 @@ func (c *Conn) flush() {
 	if err == nil && c.queued.Load() != 0 && (c.stream != nil || l.poll.edgeTriggered()) {
 		c.post(mailFlush) // its turn is over, but it would take more, so nothing announces that it does
 	}
-	c.flushed(had)
+	c.flushed()
 }
 
-// flushed sets the interest in writing and tells the endpoint, when a queue was or is there.
-func (c *Conn) flushed(had bool) {
+// flushed sets the interest in writing and tells the endpoint, when a queue was or is there. What others queued during
+// the flush, and went with it, counts too: somebody may have been refused meanwhile for its sake.
+func (c *Conn) flushed() {
 	left := c.Queued()
 	if left != 0 {
 		c.want(c.interest | wantWrite)
 	} else if c.interest&wantWrite != 0 {
 		c.want(c.interest &^ wantWrite)
 	}
-	if had || left != 0 || c.flags&flagNotify != 0 {
+	if left != 0 || c.flags&(flagProgress|flagNotify) != 0 {
 		c.ep.Written(left)
 	}
 }

@@ -237,11 +237,12 @@ func TestBuffersGivenAwayComeBack(t *testing.T) {
 			for i := range 5 {
 				buf := p.Loop().Buffers().Get(1000)
 				buf.B = append(buf.B, numbered(1000-i)...)
-				if !p.WriteBuffer(buf.B[i:], buf) {
+				middle := buf.B[i:900]
+				if !p.WriteBuffer(middle, buf) {
 					t.Error("refused")
 					p.Loop().Buffers().Put(buf)
 				}
-				want = append(want, buf.B[i:]...)
+				want = append(want, middle...)
 			}
 		}
 		p := newProbe(t)
@@ -322,6 +323,50 @@ func TestWrittenReportsTheBacklogAndItsProgress(t *testing.T) {
 	p.onLoop(func() {})
 	if len(reports) != 0 {
 		t.Errorf("not asked for: %v", <-reports)
+	}
+}
+
+// A stream that takes everything, and calls during for its first write.
+type takingStream struct {
+	during func()
+	some   bool
+}
+
+func (s *takingStream) Attach(*loop.Conn) {}
+func (s *takingStream) Read(p []byte) (int, error) {
+	if s.some {
+		return 0, loop.ErrAgain
+	}
+	s.some = true
+	return copy(p, "hello"), nil
+}
+func (s *takingStream) Write(p []byte) (int, error) {
+	if f := s.during; f != nil {
+		s.during = nil
+		f()
+	}
+	return len(p), nil
+}
+func (s *takingStream) CloseWrite() error { return nil }
+func (s *takingStream) Close() error      { return nil }
+
+// Whoever was refused for a backlog counts on hearing that it is gone, also when it came and went within one flush.
+func TestABacklogThatCameDuringAFlushIsReportedToo(t *testing.T) {
+	w := start(t, loop.Config{})
+	p := newProbe(t)
+	p.onData = func(b []byte) {
+		if !p.WriteInPlace(b) {
+			t.Error("not taken in place")
+		}
+	}
+	reports := make(chan bool, 10)
+	p.onWritten = func(queued int) { reports <- queued == 0 && p.Progressed() }
+	s := &takingStream{during: func() { p.send([]byte("meanwhile")) }}
+	if err := w.NewStreamConn(&p.Conn, s); err != nil {
+		t.Fatal(err)
+	}
+	if !within(t, reports) {
+		t.Error("the report is not of a queue that was emptied")
 	}
 }
 
