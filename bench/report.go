@@ -56,7 +56,7 @@ func (r *Report) writeHead(p *printer) {
 	p.printf("load     in the command's process: %s, GOMAXPROCS=%d, GOGC=%s, %d loop%s%s\n",
 		r.Client.GoVersion, r.Client.GOMAXPROCS, r.Client.GOGC, r.Client.Loops, plural(r.Client.Loops), r.where(1))
 	p.printf("         closed loop, masked binary messages, every echo compared with what was sent\n")
-	p.printf("rows     connections x payload x messages in flight; %v each after %v of warm-up\n", r.Duration, r.Warmup)
+	p.printf("rows     connections x payload x messages in flight; %v each after %v of warm-up, up to %d times until pools are full\n", r.Duration, r.Warmup, maxWarmups)
 	m := r.Machine
 	if m.Commit == "" {
 		m.Commit = "unknown"

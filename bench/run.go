@@ -14,7 +14,7 @@ type Options struct {
 	Serve    []string      // command that starts a server as StartServer wants it
 	Rows     []Row         // nil: DefaultRows
 	Duration time.Duration // of each row's measured run
-	Warmup   time.Duration // of the run before it that does not count; 0: none
+	Warmup   time.Duration // of the run before it that does not count, repeated while the server's pools fill; 0: none
 	// Progress is told of each row as it begins, and of its load while that is open; may be nil. Any goroutine may read
 	// the load's Echoes until it is told of nil.
 	Progress func(row int, load *Load)

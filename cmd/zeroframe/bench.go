@@ -15,7 +15,7 @@ import (
 
 type benchCommand struct {
 	Duration time.Duration `default:"1500ms" help:"How long to measure each row."`
-	Warmup   time.Duration `default:"200ms" help:"How long to load before that."`
+	Warmup   time.Duration `default:"200ms" help:"How long to load before that; repeated while the server still fills its pools."`
 	Row      []string      `placeholder:"CONNS:PAYLOAD:INFLIGHT[:PATH]" help:"Rows to run instead of the default ones, such as 1000:32:16 or 100:16KiB:1:/send."`
 	JSON     string        `name:"json" placeholder:"FILE" help:"Also write the report to this file."`
 }
