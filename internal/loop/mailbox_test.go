@@ -49,15 +49,18 @@ func TestManyPostsAreOneCall(t *testing.T) {
 
 // A post that comes when the loop has looked into its mailbox for the last time, and is about to sleep, wakes it.
 func TestAPostBeforeTheLoopSleepsIsNotLost(t *testing.T) {
-	onLastLook := make(chan func(), 1)
+	var onLastLook func() // of the loop
 	w := start(t, loop.Config{Turn: func(_ *loop.Loop, idle bool) {
-		if idle && len(onLastLook) > 0 {
-			(<-onLastLook)()
+		if f := onLastLook; idle && f != nil {
+			onLastLook = nil
+			f()
 		}
 	}})
 	p := newProbe(t)
 	calls := make(chan loop.Mail, 1)
 	p.onMail = func(bits loop.Mail) { calls <- bits }
+	posts := make(chan func(), 1)
+	p.onData = func([]byte) { onLastLook = <-posts }
 	c := w.connect(p)
 	within(t, p.opened)
 	late := map[string]func(){
@@ -65,12 +68,12 @@ func TestAPostBeforeTheLoopSleepsIsNotLost(t *testing.T) {
 		"Do":     func() { p.Loop().Do(func() { calls <- loop.MailUser }) },
 	}
 	for name, post := range late {
-		onLastLook <- func() {
+		posts <- func() {
 			done := make(chan struct{})
 			go func() { defer close(done); post() }()
 			<-done
 		}
-		c.Write([]byte("x")) // a turn
+		c.Write([]byte("x"))
 		if bits := within(t, calls); bits != loop.MailUser {
 			t.Errorf("%s: bits %x", name, bits)
 		}
