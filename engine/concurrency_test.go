@@ -138,8 +138,8 @@ func TestManyGoroutinesUseConnectionsThatDie(t *testing.T) {
 			})
 		}
 		all.Wait()
-		h.running.Wait()
 		eventually(t, "every connection has ended", func() bool { return s.Stats().Conns == 0 })
+		h.running.Wait() // not before: an OnOpen may still have been adding to it
 		if h.open.Load() == 0 || h.open.Load() != h.closed.Load() {
 			t.Errorf("%d opened, %d closed", h.open.Load(), h.closed.Load())
 		}
