@@ -182,7 +182,7 @@ func TestDisposeEmptiesIdleOnesAndPoolStaysUsable(t *testing.T) {
 
 func TestUseRecycles(t *testing.T) {
 	failed, bad := errors.New("failed"), errors.New("bad")
-	use := func(p *Pool[*object], f func(*object) error) (err error, panicked any) {
+	use := func(p *Pool[*object], f func(*object) error) (panicked any, err error) {
 		done := make(chan struct{})
 		go func() { // its own goroutine, for Goexit
 			defer close(done)
@@ -190,7 +190,7 @@ func TestUseRecycles(t *testing.T) {
 			err = p.Use(f)
 		}()
 		<-done
-		return err, panicked
+		return panicked, err
 	}
 	var refuse error
 	p, _ := made(t, Config[*object]{Capacity: 1, Verify: true, Validate: func(*object) error { return refuse }})
@@ -206,7 +206,7 @@ func TestUseRecycles(t *testing.T) {
 		{"on panic", func(*object) error { panic("ouch") }, nil, "ouch"},
 		{"on Goexit", func(*object) error { runtime.Goexit(); return nil }, nil, nil},
 	} {
-		err, panicked := use(p, c.f)
+		panicked, err := use(p, c.f)
 		if err != c.want || panicked != c.paid {
 			t.Errorf("%s: error %v, panic %v", c.name, err, panicked)
 		}
@@ -216,10 +216,10 @@ func TestUseRecycles(t *testing.T) {
 	}
 
 	refuse = bad
-	if err, _ := use(p, func(*object) error { return nil }); err != bad {
+	if _, err := use(p, func(*object) error { return nil }); err != bad {
 		t.Errorf("error %v, want Recycle's", err)
 	}
-	if err, _ := use(p, func(*object) error { return failed }); !errors.Is(err, bad) || !errors.Is(err, failed) {
+	if _, err := use(p, func(*object) error { return failed }); !errors.Is(err, bad) || !errors.Is(err, failed) {
 		t.Errorf("error %v, want both", err)
 	}
 }

@@ -78,11 +78,6 @@ func (f *fields) add(at, end int) (*field, *Refusal) {
 	return l, nil
 }
 
-func (f *fields) name(i int) []byte {
-	l := &f.list[i]
-	return f.buf[l.name:l.nameEnd:l.nameEnd]
-}
-
 func (f *fields) value(i int) []byte {
 	l := &f.list[i]
 	return f.buf[l.value:l.valueEnd:l.valueEnd]
