@@ -128,11 +128,11 @@ func (r *Report) writeCost(p *printer) {
 	}
 	p.table(rows)
 	p.printf("s/M: CPU seconds per million messages. RSS, allocations, write calls, GC cycles: the server's.\n")
-	p.printf("heap/conn: live heap after a collection, connections open and idle, over none (rows of %d and more).\n\n", enoughConns)
+	p.printf("heap/conn: live heap after a collection, connections open and idle, over none (rows of %d connections and more).\n\n", enoughConns)
 }
 
 // enoughConns: with fewer connections than this, what they cost drowns in what a server costs at all.
-const enoughConns = 100
+const enoughConns = 500
 
 func (r *Report) writeTrouble(p *printer) {
 	for _, x := range r.Rows {
