@@ -243,6 +243,31 @@ func TestEmptyQueueTakesAnySize(t *testing.T) {
 	})
 }
 
+// The answer to the handshake, which waits to be written with it, does not stand in the way of a large greeting.
+func TestOnOpenMaySendAnySize(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start(engine.WithMaxBackpressure(100), engine.WithPingInterval(0))
+		h := &floodGreeter{echo: newEcho(), greeting: pattern(s.glut()), sent: make(chan error, 1)}
+		s.handle("/", h)
+		s.narrow()
+		c := s.open("/")
+		if err := within(t, h.sent); err != nil {
+			t.Fatalf("Send: %v", err)
+		}
+		c.expect(frame.Binary, h.greeting)
+		c.write(frame.Text, []byte("next"))
+		c.expect(frame.Text, []byte("next"))
+	})
+}
+
+type floodGreeter struct {
+	*echo
+	greeting []byte
+	sent     chan error
+}
+
+func (h *floodGreeter) OnOpen(c *engine.Conn) { h.sent <- c.Send(frame.Binary, h.greeting) }
+
 func TestOnDrainComesWhenTheQueueHadExceededTheLimit(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithMaxBackpressure(1000), engine.WithPingInterval(0))

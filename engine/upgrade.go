@@ -118,7 +118,9 @@ func (c *Conn) upgrade(s *shard) error {
 	c.route = to
 	c.setSubprotocol(protocol)
 	s.answer = handshake.AppendSwitching(s.answer[:0], h.Key(), protocol, "", extra)
-	c.write(s.answer)
+	if !c.lc.WriteInPlace(s.answer) { // not queued: what OnOpen sends is judged against an empty queue
+		c.write(s.answer)
+	}
 	c.step(evUpgraded)
 	return nil
 }
