@@ -123,7 +123,7 @@ func (e *listener) close(err error) {
 			e.loop.poll.remove(e.fd, wantRead)
 		}
 		closeFD(e.fd)
-		if closed := e.orig.Close(); !errors.Is(closed, net.ErrClosed) {
+		if closed := e.orig.Close(); closed != nil && !errors.Is(closed, net.ErrClosed) {
 			err = errors.Join(err, closed)
 		}
 		e.err = err

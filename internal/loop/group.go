@@ -122,13 +122,7 @@ func (g *Group) Close() {
 	g.closed = true
 	g.mu.Unlock()
 	for _, l := range g.loops {
-		l.Do(func() {
-			for _, ln := range l.listeners {
-				ln.close(nil)
-			}
-			l.closeAll(ErrClosed)
-			l.stopping = true
-		})
+		l.Do(func() { l.end(ErrClosed) })
 	}
 	g.done.Wait()
 	g.mu.Lock()

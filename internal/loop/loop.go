@@ -118,10 +118,22 @@ func newLoop(g *Group) (*Loop, error) {
 func (l *Loop) run() {
 	if err := l.poll.run(l.woke, l.event, l.turn); err != nil {
 		l.group.cfg.Logger.Error("event loop failed", slog.Any("error", err))
-		l.closeAll(err)
+		l.end(err)
+		l.load.Add(math.MaxInt32) // the others get what comes
 	}
 	l.poll.close()
 	l.buffers.Release()
+}
+
+// end closes the listeners and connections of the loop, which takes no more of either.
+func (l *Loop) end(err error) {
+	l.stopping = true
+	for _, ln := range l.listeners {
+		ln.close(err)
+	}
+	for _, c := range l.conns(nil) {
+		c.Close(err)
+	}
 }
 
 // woke reads the clock after a sleep: by the time read before it, what the next events arm would be due at once.
@@ -285,10 +297,4 @@ func (l *Loop) conns(list []*Conn) []*Conn {
 		list = append(list, c)
 	}
 	return list
-}
-
-func (l *Loop) closeAll(err error) {
-	for _, c := range l.conns(nil) {
-		c.Close(err)
-	}
 }
