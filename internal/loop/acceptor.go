@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,7 +28,8 @@ type listener struct {
 	fd      int
 	orig    net.Listener // kept alive and open: collected, it would close the descriptor it shares a file with
 	watched bool
-	resting bool // descriptors ran out: nothing is accepted for a while
+	resting bool          // descriptors ran out: nothing is accepted for a while
+	said    time.Duration // when complain last logged, by the loop's clock; 0: never
 	once    sync.Once
 	ended   chan struct{} // closed with err set
 	err     error
@@ -38,6 +40,9 @@ const (
 	acceptBatch = 128
 	// acceptBackoff is how long a listener rests when descriptors ran out, so that it does not spin.
 	acceptBackoff = 50 * time.Millisecond
+	// complainEvery is the least time between two lines of the log about accept: who keeps a listener at its limit must
+	// not fill the disk too.
+	complainEvery = 10 * time.Second
 	// closedPoll is how often Serve looks whether its listener was closed by its owner. Nothing announces that: the
 	// duplicate that the loop watches goes on listening.
 	closedPoll = 200 * time.Millisecond
@@ -148,7 +153,7 @@ func (e *listener) accept() {
 			case acceptNoFile:
 				e.refuseOne(err)
 			default:
-				g.cfg.Logger.Error("accept failed", slog.Any("error", err))
+				e.complain(slog.LevelError, "accept failed", err)
 			}
 			e.rest()
 			return
@@ -202,7 +207,7 @@ func (e *listener) refuse(fd int, cause Refusal) {
 // refuseOne frees the spare descriptor to accept the client at the head of the backlog and refuse it.
 func (e *listener) refuseOne(cause error) {
 	g := e.loop.group
-	g.cfg.Logger.Warn("out of descriptors: refusing a connection", slog.Any("error", cause))
+	e.complain(slog.LevelWarn, "out of descriptors: refusing connections", cause)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.spare.close()
@@ -211,6 +216,14 @@ func (e *listener) refuseOne(cause error) {
 	}
 	if !g.closed {
 		g.spare.open()
+	}
+}
+
+// complain logs what keeps the listener from accepting, now and then.
+func (e *listener) complain(level slog.Level, what string, err error) {
+	if now := e.loop.now; e.said == 0 || now-e.said >= complainEvery {
+		e.said = now
+		e.loop.group.cfg.Logger.Log(context.Background(), level, what, slog.Any("error", err))
 	}
 }
 

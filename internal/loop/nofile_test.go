@@ -4,8 +4,10 @@ package loop_test
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -50,6 +52,7 @@ func serveWithFewFiles() int {
 		Loops:      2,
 		ReadBuffer: 4096,
 		Refusal:    []byte("busy"),
+		Logger:     slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		NewConn: func(func()) *loop.Conn {
 			e := new(echoer)
 			e.Init(e)
@@ -81,7 +84,9 @@ func serveWithFewFiles() int {
 func TestOutOfDescriptorsTheServerGoesOn(t *testing.T) {
 	child := exec.Command(os.Args[0])
 	child.Env = append(os.Environ(), fewFiles+"=1")
-	child.Stderr = os.Stderr
+	var logged bytes.Buffer
+	child.Stderr = &logged
+	began := time.Now()
 	in, err := child.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -163,6 +168,11 @@ func TestOutOfDescriptorsTheServerGoesOn(t *testing.T) {
 		t.Errorf("the server said %q", rest)
 	}
 	if err := child.Wait(); err != nil {
-		t.Error(err)
+		t.Errorf("%v\n%s", err, &logged)
+	}
+	// Whoever can bring this about must not fill the log as well: one line in ten seconds.
+	lines := strings.Count(logged.String(), "out of descriptors")
+	if most := 1 + int(time.Since(began)/(10*time.Second)); lines < 1 || lines > most {
+		t.Errorf("%d refusals logged in %d lines, want 1 to %d", refused, lines, most)
 	}
 }
