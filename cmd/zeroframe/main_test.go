@@ -111,6 +111,8 @@ func TestWrongCommandLinesNameTheFlagAndExitWith2(t *testing.T) {
 		"":                              "expected one of",
 		"fly":                           "fly",
 		"serve --frobnicate":            "--frobnicate",
+		"serve --listen=":               "--listen",
+		"serve --listen unix:":          "--listen",
 		"serve --loops x":               "--loops",
 		"serve --loops 0":               "--loops: 0 is not between",
 		"serve --max-message 1e6":       "--max-message",

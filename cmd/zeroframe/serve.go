@@ -90,6 +90,9 @@ func (c *serveCommand) options(log *slog.Logger) []engine.Option {
 
 // Run serves until a signal.
 func (c *serveCommand) Run(o output) error {
+	if c.Listen == "" || c.Listen == "unix:" { // of a variable that is not set; the system would choose an address for it
+		return usageError{fmt.Errorf("--listen: %q is neither host:port nor unix:path", c.Listen)}
+	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
 		return usageError{fmt.Errorf("--log-level: %w", err)}
