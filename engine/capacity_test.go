@@ -163,10 +163,16 @@ func TestOutOfDescriptors(t *testing.T) {
 	served(in)
 }
 
+// setLimit bridges the types that systems give the same field.
+func setLimit[T int64 | uint64](field *T, n uint64) { *field = T(n) }
+
 func serveWithFewDescriptors(t *testing.T) {
 	var n uint64
 	fmt.Sscan(os.Getenv(childLimit), &n)
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: n, Max: n}); err != nil {
+	var limit syscall.Rlimit
+	setLimit(&limit.Cur, n)
+	setLimit(&limit.Max, n)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
 	e, err := engine.New(engine.WithLoops(2), engine.WithMaxConns(0))
