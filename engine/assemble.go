@@ -1,7 +1,10 @@
 package engine
 
-import "unsafe"
-import "zeroframe/pool"
+import (
+	"unsafe"
+
+	"zeroframe/pool"
+)
 
 const (
 	// assemblyRoom is left free before an assembled message for the header of a reply: 10 bytes from a server, 14 masked.

@@ -42,7 +42,7 @@ func between[T int | int64 | time.Duration](name string, v, low, high T, store f
 
 const (
 	maxSize     = 1 << 40
-	maxDuration = 10 * 24 * time.Hour // the coarse clock of a connection wraps after twice this
+	maxDuration = 10 * 24 * time.Hour // well below the 49 days after which the coarse clock of a connection wraps
 )
 
 // WithLoops sets the number of event loops, each with a goroutine and a read buffer. Default GOMAXPROCS; 1 to 4096.

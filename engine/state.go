@@ -149,7 +149,7 @@ func (c *Conn) drain(n int) {
 	}
 }
 
-// written follows the output while the connection drains.
+// drainWritten follows the output while the connection drains.
 func (c *Conn) drainWritten(queued int) {
 	if queued != 0 {
 		return
