@@ -15,7 +15,6 @@ import (
 
 	"zeroframe/engine"
 	"zeroframe/frame"
-	"zeroframe/pool"
 )
 
 // bare is an engine that serves nothing yet; every pooled buffer must be back when the test has closed it.
@@ -29,9 +28,7 @@ func bare(t *testing.T, opts ...engine.Option) *server {
 	}
 	t.Cleanup(func() {
 		e.Close()
-		if out := pool.Outstanding(); len(out) != 0 {
-			t.Errorf("buffers still out after Close: %v", out)
-		}
+		expectNothingOut(t)
 	})
 	return &server{Engine: e, t: t, logs: logs}
 }

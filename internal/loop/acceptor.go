@@ -38,6 +38,8 @@ type listener struct {
 const (
 	// acceptBatch bounds the connections taken in one event; the poller reports the rest again.
 	acceptBatch = 128
+	// refuseBatch bounds the clients refused in one go when descriptors ran out.
+	refuseBatch = 64
 	// acceptBackoff is how long a listener rests when descriptors ran out, so that it does not spin.
 	acceptBackoff = 50 * time.Millisecond
 	// complainEvery is the least time between two lines of the log about accept: who keeps a listener at its limit must
@@ -151,7 +153,7 @@ func (e *listener) accept() {
 			case acceptDied:
 				continue
 			case acceptNoFile:
-				e.refuseOne(err)
+				e.refuseSome(err)
 			default:
 				e.complain(slog.LevelError, "accept failed", err)
 			}
@@ -204,18 +206,25 @@ func (e *listener) refuse(fd int, cause Refusal) {
 	}
 }
 
-// refuseOne frees the spare descriptor to accept the client at the head of the backlog and refuse it.
-func (e *listener) refuseOne(cause error) {
+// refuseSome frees the spare descriptor to accept the clients at the head of the backlog, one after another, and refuse
+// them: those who came late need not wait for the rest of the listener to hear it.
+func (e *listener) refuseSome(cause error) {
 	g := e.loop.group
 	e.complain(slog.LevelWarn, "out of descriptors: refusing connections", cause)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.spare.close()
-	if fd, _, err := accept(e.fd); err == nil {
-		e.refuse(fd, RefusedNoFile)
-	}
-	if !g.closed {
-		g.spare.open()
+	for range refuseBatch {
+		g.spare.close()
+		fd, _, err := accept(e.fd)
+		if err == nil {
+			e.refuse(fd, RefusedNoFile)
+		}
+		if !g.closed {
+			g.spare.open()
+		}
+		if err != nil {
+			return
+		}
 	}
 }
 
