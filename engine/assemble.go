@@ -52,6 +52,9 @@ func (c *Conn) growAssembly(s *shard, n int) {
 	if old != nil {
 		need = max(need, int(min(int64(2*have), c.route.maxMessage))+assemblyRoom)
 	}
+	// More than the largest buffer that pools keep is not reserved before half of it is there: it would be allocated,
+	// and cleared, for every connection that says so.
+	ahead = min(ahead, max(pool.MaxKept, int64(need)))
 	if ahead > int64(need) && int64(s.reserved)+ahead <= int64(s.budget) {
 		need = int(ahead)
 	}

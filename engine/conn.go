@@ -238,6 +238,10 @@ func (c *Conn) Buffered() int { return c.lc.Queued() }
 // RTT returns the round-trip time of the last ping that was answered, in microsecond steps; 0 before the first.
 func (c *Conn) RTT() time.Duration { return time.Duration(c.rtt.Load()) * time.Microsecond }
 
+// Yield lets the goroutines that a handler has made runnable go before the loop takes its next batch of events; on a
+// busy core they wait for up to 10 ms otherwise. Call it on the loop, from a handler that hands work to goroutines.
+func (c *Conn) Yield() { c.lc.Loop().Yield() }
+
 // Post runs f on the connection's loop, soon, after what was posted before: the way back from a goroutine of the user's
 // own to data that belongs to the loop. It reports false, and f may not run, when the connection has ended.
 func (c *Conn) Post(f func()) bool {

@@ -59,7 +59,7 @@ func (e *Engine) Dial(ctx context.Context, rawURL string, header http.Header, h 
 
 // HandshakeError is returned by Dial for an answer that does not open the connection.
 type HandshakeError struct {
-	Status int    // HTTP status; 101 when the answer upgrades but breaks RFC 6455
+	Status int    // HTTP status; 101 when the answer upgrades but breaks RFC 6455; 0 when it is not HTTP
 	Reason string // why it is not accepted
 }
 
@@ -109,6 +109,9 @@ func (e *Engine) adoptClient(nc net.Conn, r *route, answer handshake.ResponseInf
 	if answer.Extensions != "" {
 		return nil, &HandshakeError{http.StatusSwitchingProtocols, "the server names extensions that were not offered"}
 	}
+	if answer.Subprotocol == "" && r.needSubprotocol {
+		return nil, &HandshakeError{http.StatusSwitchingProtocols, "the server chose none of the subprotocols"}
+	}
 	c := e.newConn(r)
 	if answer.Subprotocol != "" {
 		c.setSubprotocol(answer.Subprotocol)
@@ -146,6 +149,9 @@ func dialError(ctx context.Context, err error) error {
 func handshakeError(err error) error {
 	if s, ok := err.(*handshake.StatusError); ok {
 		return &HandshakeError{s.Status, s.Reason}
+	}
+	if errors.Is(err, handshake.ErrMalformedResponse) || errors.Is(err, handshake.ErrResponseTooLarge) {
+		return &HandshakeError{0, err.Error()}
 	}
 	return &HandshakeError{http.StatusSwitchingProtocols, err.Error()}
 }

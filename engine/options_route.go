@@ -156,7 +156,8 @@ func originRule(any bool, list []string, check func(*http.Request) bool) Setting
 // is chosen; none: the connection has no subprotocol (RFC 6455, section 1.9).
 func Subprotocols(names ...string) Setting { return subprotocols("Subprotocols", names, false) }
 
-// RequireSubprotocol is Subprotocols, and a client that offers none of them is answered 400.
+// RequireSubprotocol is Subprotocols, and a client that offers none of them is answered 400; given to Dial, it fails when
+// the server chooses none.
 func RequireSubprotocol(names ...string) Setting {
 	return subprotocols("RequireSubprotocol", names, true)
 }

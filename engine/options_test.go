@@ -106,7 +106,7 @@ func TestAnOptionOutOfBoundsIsAnErrorThatNamesIt(t *testing.T) {
 		}
 	}
 	var oe *engine.OptionError
-	if err := e.Handle("/", nil); !errors.As(err, &oe) || oe.Option != "Handle" {
+	if err := e.Handle("/", nil); !errors.As(err, &oe) || oe.Option != "Handler" {
 		t.Errorf("a nil handler: %v", err)
 	}
 	if err := e.Handle("/", newEcho(), engine.WithMaxFrameSize(0)); err == nil {

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -155,6 +156,7 @@ func TestPauseAndResumeFromManyGoroutinesKeepTheOrder(t *testing.T) {
 					default:
 						conn.Pause()
 						conn.Resume()
+						runtime.Gosched() // or these four take the processors for 10 ms at a time
 					}
 				}
 			})

@@ -100,7 +100,7 @@ func (c *Conn) pinger(now time.Duration) {
 		// The pong may stand in the socket, unread on our account.
 		c.flags.Or(flagSuspended)
 		c.due = 0
-	case c.route.pingPolicy == PingAnyTraffic && c.lastActive() >= c.pingSent-time.Millisecond:
+	case c.route.pingPolicy == PingAnyTraffic && c.lastActive() >= c.pingSent:
 		c.pingSent = 0
 		c.schedulePing(false)
 	default:

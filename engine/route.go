@@ -29,7 +29,7 @@ type route struct {
 
 func (e *Engine) newRoute(h Handler, role frame.Role, opts []RouteOption) (*route, error) {
 	if h == nil {
-		return nil, &OptionError{"Handle", "nil handler"}
+		return nil, &OptionError{"Handler", "nil"}
 	}
 	r := &route{engine: e, handler: h, settings: e.config.settings}
 	for _, o := range opts {

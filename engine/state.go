@@ -125,10 +125,10 @@ func (c *Conn) enterDraining(was state) {
 }
 
 func (c *Conn) enterClosed(was state) {
-	c.lc.Close(nil)
 	if was == stateOpen || was == stateClosing {
 		c.announceEnd()
 	}
+	c.lc.Close(nil)
 }
 
 // dropInput gives back what was kept of the peer's stream and makes sure that the rest is read.

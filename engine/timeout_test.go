@@ -263,3 +263,34 @@ func (r *slowReader) Read(p []byte) (int, error) {
 }
 
 var _ io.Reader = (*slowReader)(nil)
+
+// The time to answer a close frame begins when the peer can have seen it, not when it was queued behind a backlog.
+func TestCloseTimeoutWaitsForAPeerThatStillReads(t *testing.T) {
+	s := onSocket(t, engine.WithCloseTimeout(150*time.Millisecond), engine.WithPingInterval(0), engine.WithMaxFrameSize(1<<30))
+	h := newOpener()
+	s.handle("/", h)
+	c := s.open("/")
+	conn := within(t, h.opened)
+	payload := pattern(16 << 20) // more than the sockets hold
+	if err := conn.Send(frame.Binary, payload); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Close(4000, "bye"); err != nil {
+		t.Fatal(err)
+	}
+	var got []byte
+	piece := make([]byte, 512<<10)
+	for len(got) < len(payload)+10 { // reading takes several times the timeout, on purpose
+		n, err := c.r.Read(piece[:min(len(piece), len(payload)+10-len(got))])
+		if err != nil {
+			t.Fatalf("after %d bytes: %v", len(got), err)
+		}
+		got = append(got, piece[:n]...)
+		if len(got)%(1<<20) < n {
+			time.Sleep(30 * time.Millisecond)
+		}
+	}
+	if f := c.next(); f.op != frame.Close || string(f.payload) != string(closePayload(4000, "bye")) {
+		t.Fatalf("got %v", f)
+	}
+}

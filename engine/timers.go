@@ -58,6 +58,10 @@ func (c *Conn) timeout() {
 			c.shard().count.HandshakeTimeouts++
 		}
 	case stateClosing, stateDraining:
+		if r != nil && r.stuckSince != 0 {
+			// The peer still takes what was queued before the close frame: its time runs from the last byte it took.
+			c.due = max(c.due, r.stuckSince+c.route.closeTimeout)
+		}
 		if now >= c.due {
 			c.dieOf(ErrCloseTimeout)
 		}
@@ -119,8 +123,11 @@ func (c *Conn) followProgress(queued int) {
 	}
 	r := c.rare.Load()
 	if queued == 0 {
-		if r != nil {
+		if r != nil && r.stuckSince != 0 {
 			r.stuckSince = 0
+			if c.state == stateClosing || c.state == stateDraining {
+				c.due = c.lc.Loop().Now() + c.route.closeTimeout // only now can the peer see the close frame
+			}
 		}
 		return
 	}
@@ -136,10 +143,10 @@ func (c *Conn) followProgress(queued int) {
 // coarse is a time of the loop's clock in milliseconds. It wraps after 49 days; deadlines measured by it are of 10 days at most.
 func coarse(t time.Duration) uint32 { return uint32(t / time.Millisecond) }
 
-// lastActive returns when bytes last came, from the coarse stamp.
+// lastActive returns when bytes last came, from the coarse stamp: up to 2 ms late, never early.
 func (c *Conn) lastActive() time.Duration {
 	now := c.lc.Loop().Now()
-	return now - time.Duration(coarse(now)-c.active)*time.Millisecond
+	return now - time.Duration(coarse(now)-c.active)*time.Millisecond + time.Millisecond
 }
 
 // firstPing returns a random part of the interval, uniformly in (1/2, 1]: connections that came at once do not ping at

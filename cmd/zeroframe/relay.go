@@ -220,6 +220,7 @@ func (h relayHandler) OnOpen(c *engine.Conn) { c.SetUserData(&relay{conn: c}) }
 
 // OnMessage passes the message on.
 func (h relayHandler) OnMessage(c *engine.Conn, op frame.OpCode, payload []byte) {
+	c.Yield() // to the relay's goroutine
 	if r := c.UserData().(*relay); r.push(op, payload) {
 		h.relays.add(r)
 	}
