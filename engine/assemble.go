@@ -12,6 +12,9 @@ const (
 	// directFrom is how much of a frame must be missing for the rest to be read straight into the assembly buffer: a
 	// read of its own for less would cost more than the copy.
 	directFrom = 8 << 10
+	// directUpTo bounds such a read: what it brings is unmasked while it is still in the cache. Without the bound a
+	// message of 1 MiB costs 19 % more.
+	directUpTo = 256 << 10
 )
 
 // assembled returns the bytes of the message assembled so far.
@@ -75,10 +78,7 @@ func (c *Conn) assemblySpace() []byte {
 	c.growAssembly(c.shard(), 1)
 	b := c.assembly.B
 	free := b[len(b):cap(b)]
-	if missing := c.parser.Remaining(); int64(len(free)) > missing {
-		free = free[:missing]
-	}
-	return free
+	return free[:min(int64(len(free)), c.parser.Remaining(), directUpTo)]
 }
 
 // takeAssembly ends the assembly and returns its buffer.
