@@ -42,7 +42,7 @@ type Conn struct {
 type connFlags struct{ atomic.Uint32 }
 
 const (
-	flagUpgraded   uint32 = 1 << iota // between OnOpen and OnClose; the loop
+	flagUpgraded   uint32 = 1 << iota // from OnOpen, or the return of Dial, to OnClose; the loop, or Dial
 	flagSendClosed                    // a close frame is queued: no more output; whoever holds the queue
 	flagFragment                      // a fragmented message is being sent; whoever holds the queue
 	flagPaused                        // Pause, until Resume; anyone

@@ -14,3 +14,12 @@ func TestConnFitsItsSizeClass(t *testing.T) {
 		}
 	}
 }
+
+// What docs and comments say that the rare features cost.
+func TestTheRareFeaturesCost128Bytes(t *testing.T) {
+	if unsafe.Sizeof(uintptr(0)) == 8 {
+		if n := unsafe.Sizeof(rare{}); n <= 112 || n > 128 {
+			t.Errorf("rare takes %d bytes, out of the size class of 128", n)
+		}
+	}
+}

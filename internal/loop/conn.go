@@ -54,9 +54,7 @@ func (c *Conn) Endpoint() Endpoint { return c.ep }
 func (c *Conn) Loop() *Loop { return c.loop }
 
 // IsOpen reports whether the connection still has its descriptor or stream. Loop only.
-func (c *Conn) IsOpen() bool { return c.isOpen() }
-
-func (c *Conn) isOpen() bool { return c.flags&flagOpen != 0 }
+func (c *Conn) IsOpen() bool { return c.flags&flagOpen != 0 }
 
 // fire is the wheel's callback.
 func fire(n *wheel.Node) {
@@ -143,7 +141,7 @@ func (c *Conn) readable() {
 		if l.group.cfg.Poison {
 			poison(l.buf[:min(n, len(l.buf))])
 		}
-		if (c.stream != nil || l.poll.edgeTriggered()) && c.isOpen() {
+		if (c.stream != nil || l.poll.edgeTriggered()) && c.IsOpen() {
 			c.again()
 		}
 		return
@@ -249,7 +247,7 @@ func (c *Conn) StopTimer() { c.loop.wheel.Disarm(&c.timer) }
 // CloseWrite ends the outgoing direction: the peer reads to the end of what was written. Loop only.
 func (c *Conn) CloseWrite() error {
 	switch {
-	case !c.isOpen():
+	case !c.IsOpen():
 		return ErrClosed
 	case c.stream != nil:
 		return c.stream.CloseWrite()
@@ -260,7 +258,7 @@ func (c *Conn) CloseWrite() error {
 // Close closes the descriptor at once, drops what is queued, and calls Endpoint.Closed with err. A second call does
 // nothing. Loop only.
 func (c *Conn) Close(err error) {
-	if !c.isOpen() {
+	if !c.IsOpen() {
 		return
 	}
 	l := c.loop
@@ -284,7 +282,7 @@ func (c *Conn) Close(err error) {
 // The endpoint hears nothing more. Loop only.
 func (c *Conn) Detach() (fd int, err error) {
 	c.WriteOut()
-	if !c.isOpen() || c.stream != nil || c.queued.Load() != 0 {
+	if !c.IsOpen() || c.stream != nil || c.queued.Load() != 0 {
 		return -1, ErrClosed
 	}
 	fd = int(c.fd)

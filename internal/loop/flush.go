@@ -14,7 +14,7 @@ const (
 // flush writes what the connection has to say: the cork's parts, then the queue. One system call when the kernel takes
 // it all. What is left stays in the queue, and the poller reports when there is room again.
 func (c *Conn) flush() {
-	if !c.isOpen() {
+	if !c.IsOpen() {
 		return
 	}
 	c.flags &^= flagProgress

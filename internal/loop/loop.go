@@ -153,7 +153,7 @@ func (l *Loop) event(fd int, r readiness) {
 	}
 	if r&isReadable != 0 && c.interest&wantRead != 0 {
 		c.readable()
-	} else if r&isBroken != 0 && c.interest&wantWrite != 0 && c.isOpen() {
+	} else if r&isBroken != 0 && c.interest&wantWrite != 0 && c.IsOpen() {
 		c.flush()
 	}
 }

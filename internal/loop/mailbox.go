@@ -66,7 +66,7 @@ func (c *Conn) deliver(bits Mail) {
 	if bits&mailRegister != 0 {
 		c.register()
 	}
-	if !c.isOpen() {
+	if !c.IsOpen() {
 		return // it ended after the post: Closed was the last call
 	}
 	if user := bits &^ mailOwn; user != 0 {
@@ -76,7 +76,7 @@ func (c *Conn) deliver(bits Mail) {
 	} else if bits&(mailFlush|mailWritable) != 0 {
 		c.flush()
 	}
-	if bits&mailReadable != 0 && c.isOpen() {
+	if bits&mailReadable != 0 && c.IsOpen() {
 		c.readable()
 	}
 }
