@@ -1,6 +1,7 @@
 package loop_test
 
 import (
+	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -32,11 +33,23 @@ func pollers(t *testing.T) (list []int) {
 // ends with the error, its listener too, and the other loop goes on and gets what comes.
 func TestALoopWhosePollerFailsEndsWhatItHad(t *testing.T) {
 	before := pollers(t)
-	w := start(t, loop.Config{Loops: 2, NewConn: func(func()) *loop.Conn { return &newProbe(t).Conn }})
-	// A listener, and a connection on each loop.
+	accepted := make(chan *probe, 1)
+	w := start(t, loop.Config{Loops: 2, NewConn: func(func()) *loop.Conn {
+		p := newProbe(t)
+		accepted <- p
+		return &p.Conn
+	}})
+	// A listener, and connections on each loop. The listener must be served before there are connections, or it goes
+	// to the loop that has fewer.
 	ln := listen(t)
 	served := make(chan error, 1)
 	go func() { served <- w.Serve(ln, nil) }()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	within(t, within(t, accepted).opened)
 	probes := map[*loop.Loop]*probe{}
 	for range 2 {
 		p := newProbe(t)
