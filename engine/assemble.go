@@ -17,12 +17,16 @@ const (
 	directUpTo = 256 << 10
 )
 
-// assembled returns the bytes of the message assembled so far.
+// assembled returns the bytes that have come of the message.
 func (c *Conn) assembled() int64 {
-	if c.assembly == nil {
-		return 0
+	var n int64
+	if c.flags.Load()&flagMidway != 0 {
+		n = c.session().handed
 	}
-	return int64(len(c.assembly.B) - assemblyRoom)
+	if c.assembly != nil {
+		n += int64(len(c.assembly.B) - assemblyRoom)
+	}
+	return n
 }
 
 // assemble adds a piece of a message to its buffer. The piece may stand there already, when it was read in place.
@@ -58,7 +62,10 @@ func (c *Conn) growAssembly(s *shard, n int) {
 	// More than the largest buffer that pools keep is not reserved before half of it is there: it would be allocated,
 	// and cleared, for every connection that says so.
 	ahead = min(ahead, max(pool.MaxKept, int64(need)))
-	if ahead > int64(need) && int64(s.reserved)+ahead <= int64(s.budget) {
+	switch {
+	case c.flags.Load()&flagPieces != 0:
+		need = max(need, int(min(ahead, pieceSize))) // it is handed on as soon as it is filled
+	case ahead > int64(need) && int64(s.reserved)+ahead <= int64(s.budget):
 		need = int(ahead)
 	}
 	buffers := c.lc.Loop().Buffers()

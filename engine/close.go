@@ -83,7 +83,7 @@ func (c *Conn) fault(code frame.CloseCode, text string, err error) {
 		c.refuse(refuseInternal)
 		return
 	}
-	if c.state != stateOpen && c.state != stateClosing {
+	if c.state != stateOpen && c.state != stateClosing && c.state != stateAnswering {
 		return
 	}
 	text = frame.TruncateReason(text)

@@ -50,19 +50,30 @@ const (
 	flagWantDrain                     // OnDrain is owed; anyone
 	flagMasking                       // outgoing frames are masked; before OnOpen
 	flagFull                          // the queue is above MaxBackpressure, and reading rests; the loop
+	flagHeld                          // a session has enough to receive, and reading rests; under the session's mutex
 	flagSuspended                     // reading rests, and so does the pong deadline; the loop
 	flagStashed                       // rare.stash holds bytes that come before what is read next; the loop
+	flagPieces                        // a session's reader takes messages as they come; anyone
+	flagMidway                        // it has a part already of the message being received; the loop
+	flagOwnRules                      // rare.own.rules replace the route's; the loop
+
+	// notDelivering: frames wait, whoever asked for that.
+	notDelivering = flagPaused | flagHeld
+	// notReading: the socket is not read either, and what the peer owes us may stand in it.
+	notReading = notDelivering | flagFull
 )
 
 // rare is what a connection needs only in special cases.
 type rare struct {
-	sync.Mutex             // guards the fields up to the blank line
-	posts      []func()    // Conn.Post
-	override   pingSetting // SetPingInterval, SetPingTimeout
+	sync.Mutex            // guards the fields up to the blank line
+	posts      []func()   // Conn.Post
+	own        *overrides // the live setters
 
+	session     *Session      // the layer on top; set before the connection is open
 	fragment    frame.OpCode  // of the fragmented message being sent; under the output queue's lock
+	stashAt     uint32        // where in stash the bytes begin; loop only
 	subprotocol string        // chosen by OnUpgrade and not in the route's list
-	stash       *pool.Buffer  // read but not parsed when the user paused; loop only
+	stash       *pool.Buffer  // read but not parsed when reading was stopped; loop only
 	control     *pool.Buffer  // a control frame's payload that came in pieces; loop only
 	stuckSince  time.Duration // when the peer last took a byte of the queue; 0: nothing queued; loop only
 	opened      time.Duration // for WithLifetime; loop only
@@ -84,7 +95,8 @@ const (
 	mailClose                                       // Close was called and its frame is queued
 	mailTerminate                                   // Terminate was called
 	mailReading                                     // Pause or Resume was called
-	mailPinger                                      // the ping setting changed
+	mailSettings                                    // a live setter was called
+	mailPieces                                      // a session's reader waits for what has come of a message
 	mailShutdown                                    // the engine goes down
 )
 
@@ -127,7 +139,7 @@ func (e *endpoint) Data(b []byte) {
 		c.receive(b)
 	case stateHead:
 		c.readHead(b)
-	case stateDraining:
+	case stateAnswering, stateDraining:
 		c.drain(len(b))
 	}
 }
@@ -162,8 +174,11 @@ func (e *endpoint) Mail(bits loop.Mail) {
 	if bits&mailReading != 0 {
 		c.updateReading()
 	}
-	if bits&mailPinger != 0 {
-		c.restartPinger()
+	if bits&mailSettings != 0 {
+		c.applySettings()
+	}
+	if bits&mailPieces != 0 && c.delivering() {
+		c.handOver(c.shard())
 	}
 	if bits&mailShutdown != 0 {
 		c.shutDown()
@@ -188,7 +203,7 @@ func (e *endpoint) Closed(err error) {
 	c.dropAssembly()
 	c.dropStash()
 	c.dropControl()
-	if was == stateOpen || was == stateClosing {
+	if was == stateOpen || was == stateClosing || was == stateAnswering {
 		if err != nil {
 			if err == loop.ErrClosed {
 				err = ErrServerClosed
@@ -285,19 +300,24 @@ func (c *Conn) Resume() {
 	}
 }
 
-// updateReading makes the loop read, or not, as Pause and the output queue demand.
+// updateReading makes the loop read, or not, as Pause, the output queue and a session's queue demand.
 func (c *Conn) updateReading() {
 	if c.state != stateOpen {
 		return
 	}
-	if c.flags.Load()&(flagPaused|flagFull) != 0 {
-		c.lc.PauseReading()
-		c.flags.Or(flagSuspended)
+	if c.flags.Load()&notReading != 0 {
+		c.restReading()
 		return
 	}
 	c.parseStash()
-	if c.state == stateOpen && c.flags.Load()&(flagPaused|flagFull) == 0 {
+	if c.state == stateOpen && c.flags.Load()&notReading == 0 {
 		c.lc.ResumeReading()
 		c.resumeDeadlines()
 	}
+}
+
+// restReading stops reading the socket, and the deadlines that the peer cannot meet meanwhile.
+func (c *Conn) restReading() {
+	c.lc.PauseReading()
+	c.flags.Or(flagSuspended)
 }

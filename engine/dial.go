@@ -30,7 +30,7 @@ func (e *Engine) Dial(ctx context.Context, rawURL string, header http.Header, h 
 	if u.Scheme != "ws" || u.Host == "" {
 		return nil, fmt.Errorf("engine: cannot dial %q: the URL must be ws://host[:port]/path", rawURL)
 	}
-	r, err := e.newRoute(h, frame.Client, opts)
+	r, err := e.newRoute(h, frame.Client, nil, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -119,6 +119,9 @@ func (e *Engine) adoptClient(nc net.Conn, r *route, answer handshake.ResponseInf
 			e.connEnded()
 			return nil, &HandshakeError{http.StatusSwitchingProtocols, "the server chose a subprotocol that was not offered"}
 		}
+	}
+	if _, ok := r.handler.(sessions); ok {
+		c.beginSession(nil, nil)
 	}
 	c.flags.Or(flagMasking | flagUpgraded) // whoever called Dial may send at once, before OnOpen
 	if len(rest) > 0 {

@@ -78,7 +78,12 @@ func New(opts ...Option) (*Engine, error) {
 // methods included: "/echo", "/room/{id}", "/{$}" for the root alone, "/" for everything. Routes may be added while the
 // engine serves. The error is an *OptionError, or says what is wrong with the pattern.
 func (e *Engine) Handle(pattern string, h Handler, opts ...RouteOption) error {
-	r, err := e.newRoute(h, frame.Server, opts)
+	return e.handle(pattern, h, nil, opts)
+}
+
+// handle registers a route, which layer changes first if it is not nil.
+func (e *Engine) handle(pattern string, h Handler, layer func(*route), opts []RouteOption) error {
+	r, err := e.newRoute(h, frame.Server, layer, opts)
 	if err != nil {
 		return err
 	}
@@ -148,7 +153,7 @@ func (c *Conn) shutDown() {
 	switch c.state {
 	case stateHead:
 		c.refuse(handshake.ErrUnavailable)
-	case stateOpen:
+	case stateOpen, stateAnswering:
 		c.closeWith(CloseReason{Code: frame.CloseGoingAway, Text: "Server is going down"})
 		c.step(evLocalClose)
 	}

@@ -3,7 +3,9 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"strings"
 
+	"zeroframe/frame"
 	"zeroframe/internal/loop"
 )
 
@@ -15,6 +17,9 @@ var (
 	// ErrBackpressure is returned by Send when a message does not fit into what MaxBackpressure leaves, and the policy
 	// is PolicyRefuse. Nothing of the message was queued. OnDrain tells when to try again.
 	ErrBackpressure = errors.New("engine: too much output queued")
+	// ErrOverflow is the reason's Err, with 1008, when a session was sent more than it received, or a peer read less than a
+	// session sent, and WithOverflow says to close.
+	ErrOverflow = errors.New("engine: overflow")
 	// ErrMessageTooBig is the reason's Err when the peer sent a message above MaxMessageSize, and is returned for a
 	// control frame with a payload above 125 bytes.
 	ErrMessageTooBig = errors.New("engine: message too big")
@@ -35,9 +40,46 @@ var (
 	// ErrFragment is returned for a message sent while a fragmented one is unfinished, for a fragment of another type
 	// than the one before it, and for opcodes that are not a message's.
 	ErrFragment = errors.New("engine: fragmented message unfinished, or opcode not of a message")
+	// ErrFrame is returned by SendFrame for a frame with a reserved opcode, with reserved bits that the route has not, or
+	// for a control frame that is fragmented.
+	ErrFrame = errors.New("engine: frame not allowed by RFC 6455")
 	// ErrUnsupported is returned by New on operating systems without event loops.
 	ErrUnsupported = loop.ErrUnsupported
 )
+
+// CloseError is what the calls of a Session fail with when the connection has ended, or is about to. errors.Is finds
+// ErrClosed in it, and Reason.Err.
+type CloseError struct{ Reason CloseReason }
+
+// Error returns the code and the text, and what else is known.
+func (e *CloseError) Error() string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "engine: connection closed: %d", e.Reason.Code)
+	if e.Reason.Text != "" {
+		fmt.Fprintf(&s, " %q", e.Reason.Text)
+	}
+	if e.Reason.Err != nil {
+		fmt.Fprintf(&s, ": %v", e.Reason.Err)
+	}
+	return s.String()
+}
+
+// Unwrap returns ErrClosed and Reason.Err.
+func (e *CloseError) Unwrap() []error {
+	if e.Reason.Err == nil {
+		return []error{ErrClosed}
+	}
+	return []error{ErrClosed, e.Reason.Err}
+}
+
+// orderly reports whether nothing went wrong.
+func (e *CloseError) orderly() bool {
+	r := &e.Reason
+	if !r.Remote {
+		return r.Err == nil && r.Code != frame.CloseAbnormal
+	}
+	return r.Code == frame.CloseNormal || r.Code == frame.CloseGoingAway || r.Code == frame.CloseNoStatus
+}
 
 // PanicError is the reason's Err when a handler panicked. The peer is told 1011 and nothing of this.
 type PanicError struct {

@@ -72,7 +72,8 @@ func (HandlerFunc) OnClose(*Conn, CloseReason) {}
 
 // Upgrade is a request to open a connection (RFC 6455, section 4.2.1), and what OnUpgrade makes of it.
 type Upgrade struct {
-	// Request is the request, with path values. Its Body is empty and its context ends with nothing.
+	// Request is the request, with path values. Its Body is empty and its context ends with nothing. A session keeps it,
+	// so that OnUpgrade can hand values on to it in the context of another in its place.
 	Request *http.Request
 	// Header holds fields to add to the 101 answer, Set-Cookie say; those of the handshake itself are ignored.
 	Header http.Header

@@ -61,7 +61,14 @@ type settings struct {
 	lifetime        time.Duration
 	closeTimeout    time.Duration
 	writeTimeout    time.Duration
+	queueMessages   int
+	queueBytes      int
+	overflowIn      Overflow
+	overflowOut     Overflow
+	codec           Codec
+	onUpgrade       func(*Upgrade) error
 	skipUTF8        bool
+	reserved        byte
 	anyOrigin       bool
 	origins         []string
 	checkOrigin     func(*http.Request) bool
@@ -78,6 +85,8 @@ const (
 	DefaultMaxBackpressure  = 1 << 20
 	DefaultAssemblyBudget   = 16 << 20
 	DefaultIdleBuffers      = 4 << 20
+	DefaultSessionMessages  = 8
+	DefaultSessionBytes     = 1 << 20
 	DefaultPingInterval     = 30 * time.Second
 	DefaultPingTimeout      = 15 * time.Second
 	DefaultHandshakeTimeout = 10 * time.Second
@@ -107,6 +116,14 @@ func (p Policy) String() string {
 	}
 	return "unknown"
 }
+
+// Overflow says what happens when a session has been sent more than it receives, or sends more than its peer reads.
+type Overflow uint8
+
+const (
+	OverflowSuspend Overflow = iota // the socket is not read, or Send waits; the default
+	OverflowClose                   // the connection is closed with 1008, and calls fail with ErrOverflow
+)
 
 // PingPolicy says what counts as a sign of life after a ping.
 type PingPolicy uint8

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"zeroframe/frame"
 )
 
 // WithMaxFrameSize bounds the payload of one frame, in bytes; equality is allowed. It is checked at the header, before a
@@ -46,6 +48,61 @@ func WithBackpressurePolicy(p Policy) Setting {
 // use it only where handlers answer with Send alone. Default off.
 func WithReadWhileFull(on bool) Setting {
 	return setting(func(s *settings) error { s.readWhileFull = on; return nil })
+}
+
+// WithSessionQueue bounds what a session has been sent and has not received: when so many messages, or so many bytes of
+// payload, wait, WithOverflow says what happens. An empty queue takes a message of any size. Default 8 messages and
+// 1 MiB; 1 to 1,000,000 messages, 1 B to 1 TiB.
+func WithSessionQueue(messages int, bytes int) Setting {
+	return setting(func(s *settings) error {
+		if err := between("WithSessionQueue", messages, 1, 1e6, func(n int) { s.queueMessages = n }); err != nil {
+			return err
+		}
+		return between("WithSessionQueue", int64(bytes), 1, maxSize, func(n int64) { s.queueBytes = int(n) })
+	})
+}
+
+// WithOverflow chooses what happens when a session's queue of received messages is full, in, and when MaxBackpressure
+// has no room for what a session sends, out. Default OverflowSuspend for both. With OverflowClose for in, what was
+// queued can still be received. Session.Send does not ask WithBackpressurePolicy, which is for Conn.Send.
+func WithOverflow(in, out Overflow) Setting {
+	return setting(func(s *settings) error {
+		if in > OverflowClose || out > OverflowClose {
+			return &OptionError{"WithOverflow", "unknown overflow"}
+		}
+		s.overflowIn, s.overflowOut = in, out
+		return nil
+	})
+}
+
+// WithCodec sets how SendValue and ReceiveValue translate values. Default JSON.
+func WithCodec(c Codec) Setting {
+	return setting(func(s *settings) error {
+		if c == nil {
+			return &OptionError{"WithCodec", "nil"}
+		}
+		s.codec = c
+		return nil
+	})
+}
+
+// WithOnUpgrade asks f about every request before it is answered: as Upgrader says, whose OnUpgrade is called before f
+// when the route's handler has one. f runs on a loop and must not block. A request whose context f replaces, in
+// u.Request, hands that on to the session's. Default: nobody is asked.
+func WithOnUpgrade(f func(u *Upgrade) error) Setting {
+	return setting(func(s *settings) error { s.onUpgrade = f; return nil })
+}
+
+// WithReservedBits admits frames with these of frame.RSV1 to RSV3 set on a raw route, whose handler and peers have agreed
+// what they mean. Default none: such a frame is answered by 1002.
+func WithReservedBits(bits byte) RouteOption {
+	return setting(func(s *settings) error {
+		if bits&^(frame.RSV1|frame.RSV2|frame.RSV3) != 0 {
+			return &OptionError{"WithReservedBits", "not reserved bits"}
+		}
+		s.reserved = bits
+		return nil
+	})
 }
 
 // WithPingInterval sets how long after the last pong the next ping goes out; the first goes after a random part of it

@@ -8,66 +8,29 @@ import (
 	"zeroframe/frame"
 )
 
-// pingSetting overrides the route's on one connection.
-type pingSetting struct {
-	interval, timeout       time.Duration
-	hasInterval, hasTimeout bool
-	restart                 bool // the interval changed, and the loop has not acted on it
-}
-
 // pinging returns the interval, 0 for none, and the timeout in force.
 func (c *Conn) pinging() (interval, timeout time.Duration) {
 	interval, timeout = c.route.pingInterval, c.route.pingTimeout
 	if r := c.rare.Load(); r != nil {
 		r.Lock()
-		o := r.override
-		r.Unlock()
-		if o.hasInterval {
+		if o := r.own; o != nil && o.hasInterval {
 			interval = o.interval
 		}
-		if o.hasTimeout {
+		if o := r.own; o != nil && o.hasTimeout {
 			timeout = o.timeout
 		}
+		r.Unlock()
 	}
 	return interval, timeout
 }
 
-// SetPingInterval changes the interval between pings on this connection, at once: a running wait starts anew. 0 or less
-// turns pings off, and an awaited pong is not awaited any more.
-func (c *Conn) SetPingInterval(d time.Duration) {
-	c.setPinger(func(p *pingSetting) {
-		p.interval, p.hasInterval, p.restart = min(max(d, 0), maxDuration), true, true
-	})
-}
-
-// SetPingTimeout changes how long a pong may take on this connection, at once, an awaited one's too. At least 1 ms.
-func (c *Conn) SetPingTimeout(d time.Duration) {
-	c.setPinger(func(p *pingSetting) { p.timeout, p.hasTimeout = min(max(d, time.Millisecond), maxDuration), true })
-}
-
-func (c *Conn) setPinger(change func(*pingSetting)) {
-	r := c.more()
-	r.Lock()
-	change(&r.override)
-	r.Unlock()
-	c.lc.Notify(mailPinger)
-}
-
-// restartPinger puts a changed setting into force.
-func (c *Conn) restartPinger() {
-	if c.state != stateOpen {
-		return
-	}
-	r := c.more()
-	r.Lock()
-	restart := r.override.restart
-	r.override.restart = false
-	r.Unlock()
+// restartPinger puts a changed setting into force; the wait for the next ping begins anew when its interval changed.
+func (c *Conn) restartPinger(anew bool) {
 	interval, timeout := c.pinging()
 	switch {
 	case interval > 0 && c.pingSent != 0:
 		c.due = c.pingSent + timeout
-	case restart:
+	case anew:
 		c.pingSent = 0
 		c.schedulePing(false)
 	}
@@ -96,7 +59,7 @@ func (c *Conn) pinger(now time.Duration) {
 		return
 	}
 	switch f := c.flags.Load(); {
-	case f&(flagPaused|flagFull) != 0:
+	case f&notReading != 0:
 		// The pong may stand in the socket, unread on our account.
 		c.flags.Or(flagSuspended)
 		c.due = 0

@@ -27,9 +27,11 @@ func Prepare(op frame.OpCode, payload []byte) (*Prepared, error) {
 func (p *Prepared) Len() int { return len(p.bytes) }
 
 // SendPrepared is Send of a prepared message: nothing of it is copied, except on a connection that masks its frames.
-func (c *Conn) SendPrepared(p *Prepared) error {
+func (c *Conn) SendPrepared(p *Prepared) error { return c.queuePrepared(p, bounded) }
+
+func (c *Conn) queuePrepared(p *Prepared, b bound) error {
 	if c.flags.Load()&flagMasking != 0 {
-		return c.Send(p.op, p.bytes[p.header:])
+		return c.queue(frame.Header{Fin: true, OpCode: p.op}, p.bytes[p.header:], b)
 	}
 	c.lc.Lock()
 	f := c.flags.Load()
@@ -39,7 +41,7 @@ func (c *Conn) SendPrepared(p *Prepared) error {
 	case f&flagFragment != 0:
 		return c.unlock(ErrFragment)
 	}
-	err := c.fits(len(p.bytes))
+	err := c.fits(len(p.bytes), b)
 	if err == nil {
 		if c.lc.AppendShared(p.bytes) {
 			c.countSent(len(p.bytes))

@@ -24,28 +24,42 @@ type serving struct {
 func (c *Conn) receive(b []byte) {
 	s := c.shard()
 	ch := &s.chunk
-	if c.flags.Load()&(flagPaused|flagStashed) != 0 && c.state == stateOpen {
+	f := c.flags.Load()
+	if f&(notDelivering|flagStashed) != 0 && c.state == stateOpen {
 		c.keepForResume(b)
+		if f&notDelivering != 0 {
+			c.restReading()
+		}
 		return
+	}
+	rules := &c.route.rules
+	if f&flagOwnRules != 0 {
+		rules = &c.more().own.rules
 	}
 	s.count.BytesIn += uint64(len(b))
 	for len(b) > 0 {
-		n, err := c.parser.Next(b, &c.route.rules, ch)
+		n, err := c.parser.Next(b, rules, ch)
 		if err != nil {
 			c.faultFrame(err)
 			return
 		}
-		if ch.Header.OpCode.IsControl() {
+		switch {
+		case c.route.raw != nil:
+			c.receiveRaw(s, ch, b[:n])
+		case ch.Header.OpCode.IsControl():
 			c.receiveControl(s, ch, b[:n])
-		} else {
+		default:
 			c.receiveData(s, ch, b[:n])
 		}
 		b = b[n:]
-		if c.state != stateOpen || c.flags.Load()&(flagPaused|flagTerminate) != 0 {
+		if c.state != stateOpen || c.flags.Load()&(notDelivering|flagTerminate) != 0 {
 			if c.interrupted(b) {
 				break
 			}
 		}
+	}
+	if c.flags.Load()&flagPieces != 0 && c.delivering() {
+		c.handOver(s)
 	}
 	c.lc.ReadDirect(c.assembly != nil && c.parser.Remaining() >= directFrom)
 }
@@ -58,12 +72,12 @@ func (c *Conn) interrupted(rest []byte) bool {
 		return false
 	case stateOpen:
 		f := c.flags.Load()
-		if f&flagTerminate == 0 && f&flagPaused != 0 && len(rest) > 0 {
+		if f&flagTerminate == 0 && f&notDelivering != 0 && len(rest) > 0 {
 			c.keepForResume(rest)
 			c.shard().count.BytesIn -= uint64(len(rest)) // they are counted when they are parsed
 		}
-		return f&(flagTerminate|flagPaused) != 0
-	case stateDraining:
+		return f&(flagTerminate|notDelivering) != 0
+	case stateDraining, stateAnswering:
 		c.drain(len(rest))
 	}
 	return true
@@ -95,11 +109,15 @@ func (c *Conn) receiveData(s *shard, ch *frame.Chunk, b []byte) {
 		return
 	}
 	last := ch.Last && ch.Header.Fin
+	midway := c.flags.Load()&flagMidway != 0
 	if last && c.message == frame.Text && !c.route.skipUTF8 && !c.utf8.Complete() {
 		c.fault(frame.CloseInvalidPayload, "text ends inside a character", errUTF8)
 		return
 	}
 	switch {
+	case last && midway:
+		c.assemble(s, ch.Payload)
+		c.handOverLast(s)
 	case last && c.assembly == nil:
 		// c.assembly is nil too when all that came before was empty.
 		c.deliver(s, ch.Payload, b[len(b)-len(ch.Payload)-ch.Room:], nil)
@@ -220,7 +238,11 @@ func (c *Conn) control(s *shard, op frame.OpCode, payload, around []byte) {
 // faultFrame answers what the parser found wrong.
 func (c *Conn) faultFrame(err error) {
 	if err == frame.ErrFrameTooBig {
-		c.faultTooBig("frame", c.parser.Announced(), c.route.maxFrame)
+		limit := c.route.maxFrame
+		if c.flags.Load()&flagOwnRules != 0 {
+			limit = c.more().own.rules.MaxFrame
+		}
+		c.faultTooBig("frame", c.parser.Announced(), limit)
 		return
 	}
 	var e *frame.Error
@@ -241,19 +263,28 @@ func (c *Conn) dropControl() {
 	}
 }
 
-// keepForResume copies what was read and must not be delivered before Resume. Until the loop has acted on Resume, what
-// comes after it is kept too: another goroutine may have resumed already.
+// keepForResume keeps what was read and must not be delivered before reading is resumed. Until the loop has acted on
+// that, what comes after it is kept too: another goroutine may have asked for it already.
 func (c *Conn) keepForResume(b []byte) {
 	c.flags.Or(flagStashed)
+	s := c.shard()
 	r := c.more()
 	buffers := c.lc.Loop().Buffers()
-	if r.stash == nil {
+	switch {
+	case r.stash == nil && s.stash != nil:
+		// b is the rest of the stash being parsed, which stays where it is: to copy it each time that a session has
+		// taken its few messages would cost more than the messages.
+		r.stash, s.stash = s.stash, nil
+		r.stashAt = uint32(len(r.stash.B) - len(b))
+		return
+	case r.stash == nil:
 		r.stash = buffers.Get(len(b))
-	} else if cap(r.stash.B)-len(r.stash.B) < len(b) {
-		grown := buffers.Get(len(r.stash.B) + len(b))
-		grown.B = append(grown.B, r.stash.B...)
+		r.stashAt = 0
+	case cap(r.stash.B)-len(r.stash.B) < len(b):
+		grown := buffers.Get(len(r.stash.B) - int(r.stashAt) + len(b))
+		grown.B = append(grown.B, r.stash.B[r.stashAt:]...)
 		buffers.Put(r.stash)
-		r.stash = grown
+		r.stash, r.stashAt = grown, 0
 	}
 	r.stash.B = append(r.stash.B, b...)
 }
@@ -264,13 +295,19 @@ func (c *Conn) parseStash() {
 	if r == nil || r.stash == nil || c.state != stateOpen && c.state != stateClosing {
 		return
 	}
-	buf := r.stash
+	s := c.shard()
+	s.stash = r.stash
 	r.stash = nil
 	c.flags.And(^flagStashed)
-	defer c.lc.Loop().Buffers().Put(buf)
+	defer func() {
+		if s.stash != nil { // keepForResume wants it no more
+			c.lc.Loop().Buffers().Put(s.stash)
+			s.stash = nil
+		}
+	}()
 	defer c.recoverHandler()
 	defer c.lc.WriteOut() // before the buffer goes, for replies that stand in it
-	c.receive(buf.B)
+	c.receive(s.stash.B[r.stashAt:])
 }
 
 func (c *Conn) dropStash() {

@@ -22,26 +22,40 @@ type route struct {
 	onPing   PingHandler
 	onPong   PongHandler
 	onDrain  DrainHandler
+	session  SessionHandler // the layer above handler, if it is that of sessions and we are the server
+	raw      FrameHandler   // gets frames in place of messages
 	rules    frame.Rules
 	opened   bool // the handshake is over before the loop gets the connection: we are the client
 	settings
 }
 
-func (e *Engine) newRoute(h Handler, role frame.Role, opts []RouteOption) (*route, error) {
+// newRoute makes a route; layer, which may be nil, changes it before the options do.
+func (e *Engine) newRoute(h Handler, role frame.Role, layer func(*route), opts []RouteOption) (*route, error) {
 	if h == nil {
 		return nil, &OptionError{"Handler", "nil"}
 	}
 	r := &route{engine: e, handler: h, settings: e.config.settings}
+	if layer != nil {
+		layer(r)
+	}
 	for _, o := range opts {
 		if err := o.applyRoute(&r.settings); err != nil {
 			return nil, err
 		}
 	}
-	r.upgrader, _ = h.(Upgrader)
-	r.onPing, _ = h.(PingHandler)
-	r.onPong, _ = h.(PongHandler)
-	r.onDrain, _ = h.(DrainHandler)
-	r.rules = frame.Rules{Role: role, MaxFrame: r.maxFrame}
+	var optional any = h
+	if r.raw != nil {
+		optional = r.raw
+		r.maxMessage = maxSize
+	}
+	r.upgrader, _ = optional.(Upgrader)
+	r.onPing, _ = optional.(PingHandler)
+	r.onPong, _ = optional.(PongHandler)
+	r.onDrain, _ = optional.(DrainHandler)
+	r.rules = frame.Rules{Role: role, MaxFrame: r.maxFrame, RSV: r.reserved}
+	if r.reserved != 0 && r.raw == nil {
+		return nil, &OptionError{"WithReservedBits", "the route is not a raw one"}
+	}
 	r.opened = role == frame.Client
 	return r, nil
 }
@@ -106,6 +120,17 @@ func (r *router) find(h *handshake.Head) (*route, *http.Request, error) {
 	if to := (*r.literal.Load())[string(h.Path())]; to != nil && string(h.Method()) == http.MethodGet {
 		return to, nil, nil
 	}
+	return r.search(h)
+}
+
+// request makes the http.Request of a head, with the path values of its pattern.
+func (r *router) request(h *handshake.Head) (*http.Request, error) {
+	_, req, err := r.search(h)
+	return req, err
+}
+
+// search is find by the patterns.
+func (r *router) search(h *handshake.Head) (*route, *http.Request, error) {
 	req, err := h.Request()
 	if err != nil {
 		return nil, nil, handshake.ErrBadRequest

@@ -31,6 +31,10 @@ func (c *Conn) SendFragment(op frame.OpCode, payload []byte, fin bool) error {
 	if !op.IsData() {
 		return ErrFragment
 	}
+	return c.queueFragment(op, payload, fin, bounded)
+}
+
+func (c *Conn) queueFragment(op frame.OpCode, payload []byte, fin bool, b bound) error {
 	c.lc.Lock()
 	h := frame.Header{Fin: fin, OpCode: op}
 	f := c.flags.Load()
@@ -40,16 +44,20 @@ func (c *Conn) SendFragment(op frame.OpCode, payload []byte, fin bool) error {
 		}
 		h.OpCode = frame.Continuation
 	}
-	err := c.appendLocked(h, payload, bounded)
+	err := c.appendLocked(h, payload, b)
 	if err == nil {
-		if fin {
-			c.flags.And(^flagFragment)
-		} else if f&flagFragment == 0 {
-			c.more().fragment = op
-			c.flags.Or(flagFragment)
-		}
+		c.sentFragment(op, fin)
 	}
 	return c.unlock(err)
+}
+
+// sentFragment keeps where in a fragmented message the output stands. The caller holds the output queue.
+func (c *Conn) sentFragment(op frame.OpCode, fin bool) {
+	if fin {
+		c.flags.And(^flagFragment)
+	} else if c.flags.Or(flagFragment)&flagFragment == 0 {
+		c.more().fragment = op
+	}
 }
 
 // Ping sends a ping of the caller's own; its pong reaches PongHandler. payload is at most 125 bytes: ErrMessageTooBig.
@@ -137,18 +145,21 @@ func (c *Conn) replyBorrowed(s *shard, op frame.OpCode, payload []byte) bool {
 	return true
 }
 
-// What becomes of a message under PolicyDrop and PolicyClose; neither reaches the caller.
+// What becomes of a message under PolicyDrop and PolicyClose; none reaches the caller.
 var (
 	errDropped  = errors.New("engine: message dropped")
 	errOverflow = errors.New("engine: connection closed for its backlog")
+	// errAgain: a session's sender has waited and tries again.
+	errAgain = errors.New("engine: try again")
 )
 
-// bound says whether a frame is subject to MaxBackpressure.
-type bound bool
+// bound says how a frame is subject to MaxBackpressure.
+type bound uint8
 
 const (
-	bounded bound = true
-	exempt  bound = false
+	bounded bound = iota // by the route's policy
+	waiting              // with ErrBackpressure, whatever the policy: its sender waits
+	exempt
 )
 
 // queue appends a frame to the output queue.
@@ -191,8 +202,8 @@ func (c *Conn) appendLocked(h frame.Header, payload []byte, b bound) error {
 		h.Masked, h.Key = true, rand.Uint32()
 	}
 	size := h.Size() + len(payload)
-	if b == bounded {
-		if err := c.fits(size); err != nil {
+	if b != exempt {
+		if err := c.fits(size, b); err != nil {
 			return err
 		}
 	}
@@ -206,18 +217,20 @@ func (c *Conn) appendLocked(h frame.Header, payload []byte, b bound) error {
 }
 
 // fits applies the policy for MaxBackpressure to size more bytes.
-func (c *Conn) fits(size int) error {
+func (c *Conn) fits(size int, b bound) error {
 	queued := c.lc.Queued()
 	if queued == 0 || queued+size <= c.route.maxBackpressure {
 		return nil
 	}
 	c.flags.Or(flagWantDrain)
-	c.shard().sent.refused.Add(1)
-	switch c.route.policy {
-	case PolicyDrop:
-		return errDropped
-	case PolicyClose:
-		return errOverflow
+	if b == bounded {
+		c.shard().sent.refused.Add(1)
+		switch c.route.policy {
+		case PolicyDrop:
+			return errDropped
+		case PolicyClose:
+			return errOverflow
+		}
 	}
 	return ErrBackpressure
 }

@@ -10,6 +10,7 @@ import (
 	"zeroframe/frame"
 	"zeroframe/internal/handshake"
 	"zeroframe/internal/loop"
+	"zeroframe/pool"
 )
 
 // clock is the loops' clock, read now rather than once per batch.
@@ -21,6 +22,7 @@ type shard struct {
 	engine   *Engine
 	chunk    frame.Chunk
 	serving  serving
+	stash    *pool.Buffer              // what keepForResume kept, while it is parsed
 	head     [frame.MaxHeaderSize]byte // of a borrowed reply
 	borrowed bool                      // the cork holds memory of the user's
 	poison   bool

@@ -12,18 +12,20 @@ import (
 //	             │                             ▼
 //	(accepted) head ─ upgraded ─► open ─ peerClose, fault ─► draining ─ flushed and EOF, deadline, cap ─► closed
 //	                               │                             ▲
-//	                               └─ localClose ─► closing ─────┘ peerClose, fault
+//	                               ├─ localClose ─► closing ─────┤ peerClose, fault
+//	                               └─ closeSeen ─► answering ────┘ localClose, fault
 //
 // From every state, the end of the socket and Terminate lead to closed.
 type state uint8
 
 const (
-	stateNone     state = iota // in the table: the event is ignored
-	stateHead                  // waiting for the upgrade request
-	stateOpen                  // messages flow
-	stateClosing               // our close frame is queued, the peer's is awaited; what it sends till then is ignored
-	stateDraining              // the last word is queued: it is written, then FIN, and input is dropped until EOF
-	stateClosed                // the descriptor is closed
+	stateNone      state = iota // in the table: the event is ignored
+	stateHead                   // waiting for the upgrade request
+	stateOpen                   // messages flow
+	stateClosing                // our close frame is queued, the peer's is awaited; what it sends till then is ignored
+	stateAnswering              // a raw handler got the peer's close frame and owes its own; what else comes is dropped
+	stateDraining               // the last word is queued: it is written, then FIN, and input is dropped until EOF
+	stateClosed                 // the descriptor is closed
 	numStates
 )
 
@@ -34,6 +36,7 @@ const (
 	evRefused                 // another answer is queued
 	evLocalClose              // Conn.Close: our close frame is queued
 	evPeerClose               // the peer's close frame came, and the echo is queued unless ours had gone first
+	evCloseSeen               // the peer's close frame came on a raw route, where the handler answers it
 	evFault                   // the peer broke a rule or a handler panicked; a close frame is queued unless one had gone
 	evEOF                     // the peer's end of the stream
 	evDone                    // everything is written and the peer has ended its direction
@@ -53,6 +56,7 @@ var transitions = [numStates][numEvents]state{
 	stateOpen: {
 		evLocalClose: stateClosing,
 		evPeerClose:  stateDraining,
+		evCloseSeen:  stateAnswering,
 		evFault:      stateDraining,
 		evEOF:        stateClosed,
 		evDeadline:   stateClosed,
@@ -64,6 +68,12 @@ var transitions = [numStates][numEvents]state{
 		evEOF:       stateClosed,
 		evDeadline:  stateClosed,
 		evTerminate: stateClosed,
+	},
+	stateAnswering: {
+		evLocalClose: stateDraining,
+		evFault:      stateDraining,
+		evDeadline:   stateClosed,
+		evTerminate:  stateClosed,
 	},
 	stateDraining: {
 		evDone:      stateClosed,
@@ -85,6 +95,8 @@ func (c *Conn) step(ev event) {
 		c.enterOpen()
 	case stateClosing:
 		c.enterClosing()
+	case stateAnswering:
+		c.enterAnswering()
 	case stateDraining:
 		c.enterDraining(was)
 	case stateClosed:
@@ -111,6 +123,12 @@ func (c *Conn) enterClosing() {
 	c.parseStash()
 }
 
+// enterAnswering waits for the handler's close frame: it has as long as a peer would have.
+func (c *Conn) enterAnswering() {
+	c.dropInput()
+	c.startCloseTimer()
+}
+
 // enterDraining waits until the last word is written, ends our direction, and drops input until the peer ends its own:
 // close(2) with unread input would send a reset, and the reset would overtake the close frame.
 func (c *Conn) enterDraining(was state) {
@@ -125,7 +143,7 @@ func (c *Conn) enterDraining(was state) {
 }
 
 func (c *Conn) enterClosed(was state) {
-	if was == stateOpen || was == stateClosing {
+	if was != stateHead && was != stateDraining {
 		c.announceEnd()
 	}
 	c.lc.Close(nil)
@@ -184,8 +202,12 @@ type end struct {
 
 // setReason keeps the first reason given. The caller holds the output queue.
 func (c *Conn) setReason(r CloseReason) {
-	if c.end == nil {
-		c.end = &end{reason: r}
+	if c.end != nil {
+		return
+	}
+	c.end = &end{reason: r}
+	if s := c.session(); s != nil {
+		s.decide(r)
 	}
 }
 

@@ -57,7 +57,7 @@ func (c *Conn) timeout() {
 			c.refuse(refuseTimeout)
 			c.shard().count.HandshakeTimeouts++
 		}
-	case stateClosing, stateDraining:
+	case stateClosing, stateAnswering, stateDraining:
 		if r != nil && r.stuckSince != 0 {
 			// The peer still takes what was queued before the close frame: its time runs from the last byte it took.
 			c.due = max(c.due, r.stuckSince+c.route.closeTimeout)
@@ -68,7 +68,7 @@ func (c *Conn) timeout() {
 	case stateOpen:
 		switch {
 		case c.route.idleTimeout > 0 && now >= c.lastActive()+c.route.idleTimeout:
-			if c.flags.Load()&(flagPaused|flagFull) != 0 {
+			if c.flags.Load()&notReading != 0 {
 				c.active = coarse(now) // what the peer sends is not read, on our account
 				break
 			}
@@ -125,7 +125,7 @@ func (c *Conn) followProgress(queued int) {
 	if queued == 0 {
 		if r != nil && r.stuckSince != 0 {
 			r.stuckSince = 0
-			if c.state == stateClosing || c.state == stateDraining {
+			if c.state == stateClosing || c.state == stateAnswering || c.state == stateDraining {
 				c.due = c.lc.Loop().Now() + c.route.closeTimeout // only now can the peer see the close frame
 			}
 		}

@@ -48,7 +48,7 @@ func (c *Conn) readHead(b []byte) {
 
 // takeUp answers the complete head in b[:n] and goes on with the frames behind it.
 func (c *Conn) takeUp(s *shard, b []byte, n int) {
-	if err := c.upgrade(s); err != nil {
+	if err := c.upgrade(s, b[:n]); err != nil {
 		c.answerRefusal(err, string(s.request.Method()) == http.MethodHead)
 		return
 	}
@@ -80,8 +80,8 @@ func (c *Conn) keepHead(b []byte) {
 	c.assembly.B = append(c.assembly.B, b...)
 }
 
-// upgrade opens the connection that a complete head asks for, or says why not.
-func (c *Conn) upgrade(s *shard) error {
+// upgrade opens the connection that a complete head, parsed already, asks for, or says why not.
+func (c *Conn) upgrade(s *shard, head []byte) error {
 	h := &s.request
 	e := c.route.engine
 	if e.closing.Load() {
@@ -94,7 +94,8 @@ func (c *Conn) upgrade(s *shard) error {
 	if err := h.CheckUpgrade(); err != nil {
 		return err
 	}
-	if to.checkOrigin != nil || to.upgrader != nil {
+	asked := to.upgrader != nil || to.onUpgrade != nil
+	if to.checkOrigin != nil || asked {
 		if req, err = c.httpRequest(to, h, req); err != nil {
 			return err
 		}
@@ -107,15 +108,22 @@ func (c *Conn) upgrade(s *shard) error {
 		return &handshake.Refusal{Status: http.StatusBadRequest, Reason: "none of the subprotocols offered is spoken here"}
 	}
 	var extra http.Header
-	if to.upgrader != nil {
+	if asked {
 		u := Upgrade{Request: req, Header: make(http.Header), Subprotocol: protocol}
 		if err := c.askUpgrader(to, h, &u); err != nil {
 			return err
 		}
 		protocol, extra = u.Subprotocol, u.Header
 		c.userData = u.UserData
+		req = u.Request
 	}
 	c.route = to
+	if to.session != nil {
+		if !asked {
+			req = nil // made again from the head when somebody wants it, which takes less memory till then
+		}
+		c.beginSession(head, req)
+	}
 	c.setSubprotocol(protocol)
 	s.answer = handshake.AppendSwitching(s.answer[:0], h.Key(), protocol, "", extra)
 	if !c.lc.WriteInPlace(s.answer) { // not queued: what OnOpen sends is judged against an empty queue
@@ -140,10 +148,16 @@ func (c *Conn) httpRequest(to *route, h *handshake.Head, req *http.Request) (*ht
 	return req, nil
 }
 
-// askUpgrader lets the handler look at the request.
+// askUpgrader lets the handler, and then the route's option, look at the request.
 func (c *Conn) askUpgrader(to *route, h *handshake.Head, u *Upgrade) error {
 	chosen := u.Subprotocol
-	err := to.upgrader.OnUpgrade(u)
+	var err error
+	if to.upgrader != nil {
+		err = to.upgrader.OnUpgrade(u)
+	}
+	if err == nil && to.onUpgrade != nil {
+		err = to.onUpgrade(u)
+	}
 	var no *Rejection
 	switch {
 	case err == nil && u.Subprotocol != chosen && u.Subprotocol != "":

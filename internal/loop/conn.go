@@ -27,6 +27,7 @@ type Conn struct {
 	interest interest
 	flags    connFlags
 	shut     bool // under mu: no more output is taken
+	lost     bool // under mu: the connection ended with output in its queue
 }
 
 type connFlags uint8

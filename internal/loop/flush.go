@@ -154,7 +154,7 @@ func (c *Conn) consume(n int) {
 		if len(s.bytes) != 0 {
 			break
 		}
-		c.out.popOldest()
+		c.out.popOldest(true)
 	}
 	c.mu.Unlock()
 	if c.queued.Load() == 0 {

@@ -14,13 +14,24 @@ type queue struct{ newest *segment }
 type segment struct {
 	next  *segment      // the next newer; of the newest: the oldest
 	bytes []byte        // what is not written yet
-	buf   *pool.Buffer  // where they stand, to be recycled; nil: memory shared with other connections
+	buf   *pool.Buffer  // where they stand, to be recycled; nil: memory shared with other connections, or a mark
 	home  *pool.Buffers // where buf goes back to; nil: the shared pool
+	mark  Mark          // no bytes: told when what is before it has been written
+}
+
+// Mark is told what became of the output queued before it.
+type Mark interface {
+	// Passed is called once: true when all of it has been given to the kernel, false when the connection ended before.
+	// It is called with the queue locked and must not block.
+	Passed(written bool)
 }
 
 var segments = sync.Pool{New: func() any { return new(segment) }}
 
-func (s *segment) free() {
+func (s *segment) free(written bool) {
+	if s.mark != nil {
+		s.mark.Passed(written)
+	}
 	switch {
 	case s.home != nil:
 		s.home.Put(s.buf)
@@ -57,14 +68,14 @@ func (q *queue) oldest() *segment {
 	return q.newest.next
 }
 
-func (q *queue) popOldest() {
+func (q *queue) popOldest(written bool) {
 	s := q.newest.next
 	if s == q.newest {
 		q.newest = nil
 	} else {
 		q.newest.next = s.next
 	}
-	s.free()
+	s.free(written)
 }
 
 // room returns n bytes of space at the end of the queue, to be filled by the caller before the mutex is released.
@@ -125,13 +136,31 @@ func (c *Conn) AppendShared(b []byte) bool {
 	return true
 }
 
+// MarkOutput tells m when all that is queued now has been written. It reports whether m will be told; if not, nothing is
+// queued, and err says whether something was when the connection ended. Any goroutine may call it.
+func (c *Conn) MarkOutput(m Mark) (queued bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.lost:
+		return false, ErrClosed
+	case c.out.newest == nil:
+		return false, nil
+	}
+	s := segments.Get().(*segment)
+	s.mark = m
+	c.out.push(s)
+	return true, nil
+}
+
 // shutOutput drops the queue, refuses more, and takes the descriptor out of everyone's reach before it is closed.
 func (c *Conn) shutOutput() (fd int) {
 	c.mu.Lock()
 	fd, c.fd = int(c.fd), -1
 	c.shut = true
+	c.lost = c.out.newest != nil
 	for c.out.newest != nil {
-		c.out.popOldest()
+		c.out.popOldest(false)
 	}
 	c.queued.Store(0)
 	c.mu.Unlock()

@@ -1,0 +1,148 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"zeroframe/frame"
+	"zeroframe/pool"
+)
+
+// NextWriter returns a writer for a message of type op that need not be known whole: what is written leaves in fragments
+// of at most 64 KiB, smaller writes together, and Close ends the message (RFC 6455, section 5.4). A message of less than
+// that leaves in one frame, on Close. Writes wait like Send, until ctx ends; after an error the message cannot be
+// completed, and once a part of it has left, only the connection can be closed. It is for one goroutine at a time.
+//
+// Other goroutines' messages wait from its first fragment to its end, and so does another NextWriter from this call on;
+// so does Send on the goroutine that holds the writer, without hope. The error is ctx's, a *CloseError, or ErrFragment
+// for another opcode.
+func (s *Session) NextWriter(ctx context.Context, op frame.OpCode) (io.WriteCloser, error) {
+	if !op.IsData() {
+		return nil, ErrFragment
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		if s.end != nil {
+			return nil, s.end
+		}
+		if s.writer == nil {
+			s.writer = &messageWriter{session: s, ctx: ctx, op: op}
+			return s.writer, nil
+		}
+		w := s.senders.join()
+		s.mu.Unlock()
+		err := s.wait(ctx, w)
+		s.mu.Lock()
+		s.senders.leave(w)
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+var errWriterClosed = errors.New("engine: the writer's message was ended by Close")
+
+// messageWriter writes one message.
+type messageWriter struct {
+	session *Session
+	ctx     context.Context
+	op      frame.OpCode
+
+	mu  sync.Mutex   // against the handler's end, which ends the writer too
+	buf *pool.Buffer // what has been written and has not left; nil: nothing
+	err error        // sticky
+}
+
+// Write adds p to the message; see NextWriter. It copies p before it returns.
+func (w *messageWriter) Write(p []byte) (n int, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(p) > 0 && w.err == nil {
+		var m int
+		if w.buf == nil && len(p) >= pieceSize {
+			m = pieceSize
+			w.fragment(p[:m], false)
+		} else {
+			m = w.keep(p)
+		}
+		if w.err == nil {
+			n += m
+			p = p[m:]
+		}
+	}
+	return n, w.err
+}
+
+// keep copies a part of p to the buffer, sends that when it is full, and returns how much it took.
+func (w *messageWriter) keep(p []byte) int {
+	if w.buf == nil {
+		w.buf = pool.Get(min(len(p), pieceSize))
+	}
+	if have := len(w.buf.B); cap(w.buf.B)-have < len(p) && cap(w.buf.B) < pieceSize {
+		grown := pool.Get(min(max(2*have, have+len(p)), pieceSize))
+		grown.B = append(grown.B, w.buf.B...)
+		pool.Put(w.buf)
+		w.buf = grown
+	}
+	n := min(len(p), cap(w.buf.B)-len(w.buf.B))
+	w.buf.B = append(w.buf.B, p[:n]...)
+	if len(w.buf.B) == pieceSize {
+		w.fragment(w.buf.B, false)
+		w.recycle()
+	}
+	return n
+}
+
+func (w *messageWriter) fragment(p []byte, fin bool) {
+	s := w.session
+	w.err = s.send(w.ctx, w, func() error { return s.conn.queueFragment(w.op, p, fin, waiting) })
+}
+
+func (w *messageWriter) recycle() {
+	if w.buf != nil {
+		pool.Put(w.buf)
+		w.buf = nil
+	}
+}
+
+// Close ends the message with what has not left yet. It returns the first error of a Write, and an error when called
+// again.
+func (w *messageWriter) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == errWriterClosed {
+		return w.err
+	}
+	if w.err == nil {
+		var rest []byte
+		if w.buf != nil {
+			rest = w.buf.B
+		}
+		w.fragment(rest, true)
+	}
+	err := w.err
+	w.end()
+	return err
+}
+
+// abandon ends a writer that its handler has left open.
+func (w *messageWriter) abandon() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != errWriterClosed {
+		w.end()
+	}
+}
+
+func (w *messageWriter) end() {
+	w.err = errWriterClosed
+	w.recycle()
+	s := w.session
+	s.mu.Lock()
+	s.writer = nil
+	s.senders.ring()
+	s.mu.Unlock()
+}
