@@ -57,7 +57,7 @@ func (c *Conn) growAssembly(s *shard, n int) {
 	need := have + n
 	ahead := int64(need) + c.parser.Remaining()
 	if old != nil {
-		need = max(need, int(min(int64(2*have), c.route.maxMessage))+assemblyRoom)
+		need = max(need, int(min(int64(2*have), max(c.route.maxMessage, c.route.maxFrame)))+assemblyRoom)
 	}
 	// More than the largest buffer that pools keep is not reserved before half of it is there: it would be allocated,
 	// and cleared, for every connection that says so.
@@ -99,5 +99,9 @@ func (c *Conn) takeAssembly(s *shard) *pool.Buffer {
 func (c *Conn) dropAssembly() {
 	if c.assembly != nil {
 		c.lc.Loop().Buffers().Put(c.takeAssembly(c.shard()))
+	}
+	if x := c.extensions(); x != nil && x.message != nil {
+		pool.Put(x.message)
+		x.message = nil
 	}
 }

@@ -56,6 +56,10 @@ const (
 	flagPieces                        // a session's reader takes messages as they come; anyone
 	flagMidway                        // it has a part already of the message being received; the loop
 	flagOwnRules                      // rare.own.rules replace the route's; the loop
+	flagDeflate                       // permessage-deflate was agreed on; before OnOpen
+	flagExtended                      // frames pass rare.extensions.list; before OnOpen
+	flagCompressed                    // the message being received is compressed; the loop
+	// The three bits from windowShift on are a number.
 
 	// notDelivering: frames wait, whoever asked for that.
 	notDelivering = flagPaused | flagHeld
@@ -70,9 +74,10 @@ type rare struct {
 	own        *overrides // the live setters
 
 	session     *Session      // the layer on top; set before the connection is open
+	extensions  *extensions   // the layer below; set before the connection is open
 	fragment    frame.OpCode  // of the fragmented message being sent; under the output queue's lock
 	stashAt     uint32        // where in stash the bytes begin; loop only
-	subprotocol string        // chosen by OnUpgrade and not in the route's list
+	subprotocol *string       // chosen by OnUpgrade and not in the route's list
 	stash       *pool.Buffer  // read but not parsed when reading was stopped; loop only
 	control     *pool.Buffer  // a control frame's payload that came in pieces; loop only
 	stuckSince  time.Duration // when the peer last took a byte of the queue; 0: nothing queued; loop only
@@ -242,7 +247,9 @@ func (c *Conn) Subprotocol() string {
 		return c.route.subprotocols[c.protocol-1]
 	}
 	if r := c.rare.Load(); r != nil {
-		return r.subprotocol
+		if r.subprotocol != nil {
+			return *r.subprotocol
+		}
 	}
 	return ""
 }

@@ -73,7 +73,7 @@ func (e *Engine) dialOn(ctx context.Context, nc net.Conn, u *url.URL, header htt
 	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	key := handshake.NewKey()
-	if _, err := nc.Write(handshake.AppendRequest(nil, u, key, r.subprotocols, header)); err != nil {
+	if _, err := nc.Write(handshake.AppendRequest(nil, u, key, r.subprotocols, r.offerExtensions(header))); err != nil {
 		return nil, dialError(ctx, err)
 	}
 	buf := pool.Get(4 << 10)
@@ -106,13 +106,14 @@ func (e *Engine) dialOn(ctx context.Context, nc net.Conn, u *url.URL, header htt
 
 // adoptClient gives a connection to a loop whose handshake is over, with the bytes that came behind the answer.
 func (e *Engine) adoptClient(nc net.Conn, r *route, answer handshake.ResponseInfo, rest []byte) (*Conn, error) {
-	if answer.Extensions != "" {
-		return nil, &HandshakeError{http.StatusSwitchingProtocols, "the server names extensions that were not offered"}
-	}
 	if answer.Subprotocol == "" && r.needSubprotocol {
 		return nil, &HandshakeError{http.StatusSwitchingProtocols, "the server chose none of the subprotocols"}
 	}
 	c := e.newConn(r)
+	if err := c.acceptExtensions(answer.Extensions); err != nil {
+		e.connEnded()
+		return nil, &HandshakeError{http.StatusSwitchingProtocols, err.Error()}
+	}
 	if answer.Subprotocol != "" {
 		c.setSubprotocol(answer.Subprotocol)
 		if c.protocol == 0 {

@@ -3,13 +3,16 @@ package engine
 import (
 	"context"
 	"iter"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"zeroframe/deflate"
 	"zeroframe/frame"
 	"zeroframe/internal/handshake"
 	"zeroframe/internal/loop"
+	"zeroframe/pool"
 )
 
 // Engine is a set of event loops and the routes they serve. Its methods may be called from any goroutine, except as
@@ -19,6 +22,10 @@ type Engine struct {
 	group   *loop.Group
 	router  *router
 	waiting route // of connections whose request has not arrived
+
+	// Compression for goroutines that are not loops, and for what leaves a loop.
+	compressors   *pool.Pool[*deflate.Compressor]
+	decompressors *pool.Pool[*deflate.Decompressor]
 
 	closing  atomic.Bool
 	stop     chan struct{} // closed when closing begins
@@ -40,6 +47,11 @@ func New(opts ...Option) (*Engine, error) {
 	if !e.config.maxConnsSet {
 		e.config.maxConns = defaultMaxConns()
 	}
+	if err := e.config.checkExtensions(); err != nil {
+		return nil, err
+	}
+	e.compressors = newPool[deflate.Compressor](e.config.loops)
+	e.decompressors = newPool[deflate.Decompressor](e.config.loops)
 	e.waiting = route{engine: e, handler: NopHandler{}, settings: e.config.settings}
 	busy := handshake.AppendRefusal(nil, handshake.ErrUnavailable, time.Now())
 	group, err := loop.NewGroup(loop.Config{
@@ -72,6 +84,15 @@ func New(opts ...Option) (*Engine, error) {
 	}
 	e.group = group
 	return e, nil
+}
+
+// newPool returns a pool that keeps as many as can be at work at once.
+func newPool[T any](loops int) *pool.Pool[*T] {
+	p, err := pool.New(pool.Config[*T]{Capacity: loops + runtime.GOMAXPROCS(0), Produce: func() *T { return new(T) }})
+	if err != nil {
+		panic(err) // the capacity is not below 1
+	}
+	return p
 }
 
 // Handle serves the requests that match pattern with h. Patterns are those of net/http's ServeMux, wildcards, hosts and

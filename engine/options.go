@@ -69,6 +69,9 @@ type settings struct {
 	onUpgrade       func(*Upgrade) error
 	skipUTF8        bool
 	reserved        byte
+	compression     *Compression
+	extensions      []Extension
+	deflateFirst    bool // compression comes before the extensions on the way out
 	anyOrigin       bool
 	origins         []string
 	checkOrigin     func(*http.Request) bool

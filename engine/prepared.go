@@ -1,13 +1,22 @@
 package engine
 
-import "zeroframe/frame"
+import (
+	"sync"
 
-// Prepared is a message encoded once, to be sent to many connections by reference. It never changes and may be shared
+	"zeroframe/deflate"
+	"zeroframe/frame"
+	"zeroframe/pool"
+)
+
+// Prepared is a message encoded, and compressed, once, to be sent to many connections by reference. It never changes and may be shared
 // by goroutines; the garbage collector takes it when the last connection has sent it.
 type Prepared struct {
 	op     frame.OpCode
 	bytes  []byte // the whole frame, unmasked
 	header int
+
+	mu       sync.Mutex
+	deflated map[deflate.Setting][]byte // the same compressed; nil: not shorter
 }
 
 // Prepare encodes a message, Text or Binary. It copies payload.
@@ -30,9 +39,66 @@ func (p *Prepared) Len() int { return len(p.bytes) }
 func (c *Conn) SendPrepared(p *Prepared) error { return c.queuePrepared(p, bounded) }
 
 func (c *Conn) queuePrepared(p *Prepared, b bound) error {
-	if c.flags.Load()&flagMasking != 0 {
+	flags := c.flags.Load()
+	if flags&(flagMasking|flagExtended) != 0 {
 		return c.queue(frame.Header{Fin: true, OpCode: p.op}, p.bytes[p.header:], b)
 	}
+	if flags&flagDeflate != 0 && c.compresses(p.op, len(p.bytes)-p.header) {
+		return c.queueDeflated(p, flags, b)
+	}
+	return c.enqueueShared(p.bytes, b)
+}
+
+// queueDeflated is queuePrepared for a message that is to be compressed. It refers to no history, but enters it.
+func (c *Conn) queueDeflated(p *Prepared, flags uint32, b bound) error {
+	bytes := p.compressed(c, flags)
+	x := c.extensions()
+	if bytes == nil {
+		return c.enqueueShared(p.bytes, b)
+	}
+	if x == nil || x.out == nil {
+		return c.enqueueShared(bytes, b)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	c.lc.Lock()
+	if err := c.admits(len(bytes), b); err != nil {
+		return c.unlock(err)
+	}
+	c.lc.Unlock(false)
+	if x.writing != nil {
+		return ErrFragment
+	}
+	err := c.enqueueShared(bytes, exempt)
+	if err == nil {
+		x.out.Append(p.bytes[p.header:])
+	}
+	return err
+}
+
+// compressed returns the frame with the message compressed, made once for each way of doing so; nil when that is not
+// shorter.
+func (p *Prepared) compressed(c *Conn, flags uint32) []byte {
+	s := c.deflateSetting(flags)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	bytes, ok := p.deflated[s]
+	if !ok {
+		if buf := c.shrink(p.bytes[p.header:], nil); buf != nil {
+			h := frame.Header{Fin: true, OpCode: p.op, RSV: frame.RSV1, Length: int64(len(buf.B))}
+			bytes = frame.AppendFrame(make([]byte, 0, h.Size()+len(buf.B)), h, buf.B)
+			pool.Put(buf)
+		}
+		if p.deflated == nil {
+			p.deflated = make(map[deflate.Setting][]byte)
+		}
+		p.deflated[s] = bytes
+	}
+	return bytes
+}
+
+// enqueueShared appends a frame by reference.
+func (c *Conn) enqueueShared(bytes []byte, b bound) error {
 	c.lc.Lock()
 	f := c.flags.Load()
 	switch {
@@ -41,10 +107,13 @@ func (c *Conn) queuePrepared(p *Prepared, b bound) error {
 	case f&flagFragment != 0:
 		return c.unlock(ErrFragment)
 	}
-	err := c.fits(len(p.bytes), b)
+	var err error
+	if b != exempt {
+		err = c.fits(len(bytes), b)
+	}
 	if err == nil {
-		if c.lc.AppendShared(p.bytes) {
-			c.countSent(len(p.bytes))
+		if c.lc.AppendShared(bytes) {
+			c.countSent(len(bytes))
 		} else {
 			err = ErrClosed
 		}

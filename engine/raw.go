@@ -35,18 +35,25 @@ func (e *Engine) HandleRaw(pattern string, h FrameHandler, opts ...RouteOption) 
 	}
 	return e.handle(pattern, rawLayer{h}, func(r *route) {
 		r.raw = h
-		r.pingInterval = 0
+		r.pingInterval, r.compression, r.extensions = 0, nil, nil
 	}, opts)
 }
 
-// rawLayer is the Handler of a raw route, whose frames go past it.
+// rawLayer is the Handler of a raw route: frames go past it, unless extensions make them of others.
 type rawLayer struct{ FrameHandler }
 
-func (rawLayer) OnMessage(*Conn, frame.OpCode, []byte) {}
+// OnMessage delivers what was compressed.
+func (l rawLayer) OnMessage(c *Conn, op frame.OpCode, payload []byte) {
+	l.OnFrame(c, Frame{OpCode: op, Fin: true, Payload: payload})
+}
 
-// receiveRaw takes a piece of a frame on a raw route; b holds it with what of its header came with it.
+// receiveRaw takes a piece of a data frame on a raw route; b holds it with what of its header came with it.
 func (c *Conn) receiveRaw(s *shard, ch *frame.Chunk, b []byte) {
-	if c.state != stateOpen && c.state != stateClosing || c.flags.Load()&flagTerminate != 0 {
+	if !c.delivering() {
+		return
+	}
+	if c.flags.Load()&flagCompressed != 0 || ch.First && ch.Header.RSV&c.rulesInForce(c.flags.Load()).FirstRSV != 0 {
+		c.receiveData(s, ch, b) // it is delivered, in one frame, when it is complete
 		return
 	}
 	ch.Unmask()
@@ -55,26 +62,31 @@ func (c *Conn) receiveRaw(s *shard, ch *frame.Chunk, b []byte) {
 		if len(ch.Payload) > 0 || c.parser.Remaining() >= directFrom {
 			c.assemble(s, ch.Payload)
 		}
-		if ch.Header.OpCode == frame.Close && c.assembly != nil {
-			if e := checkCloseBeginning(c.assembly.B[assemblyRoom:]); e != nil {
-				c.fault(e.Code, e.Reason, e)
-			}
-		}
 	case c.assembly == nil:
 		s.serving.begin(c, ch.Payload, b[len(b)-len(ch.Payload)-ch.Room:], nil)
-		c.deliverFrame(s, ch.Header)
+		c.deliverFrame(s, &ch.Header)
 	default:
 		c.assemble(s, ch.Payload)
 		buf := c.takeAssembly(s)
 		s.serving.begin(c, buf.B[assemblyRoom:], buf.B, buf)
-		c.deliverFrame(s, ch.Header)
+		c.deliverFrame(s, &ch.Header)
 	}
 }
 
-// deliverFrame hands the frame being served to the handler.
-func (c *Conn) deliverFrame(s *shard, h frame.Header) {
-	payload := s.serving.payload
-	switch h.OpCode {
+// deliverFrame hands the data frame being served to the handler.
+func (c *Conn) deliverFrame(s *shard, h *frame.Header) {
+	s.count.MessagesIn++
+	c.route.raw.OnFrame(c, Frame{OpCode: h.OpCode, Fin: h.Fin, RSV: h.RSV, Payload: s.serving.payload})
+	s.finishServing(c)
+}
+
+// controlRaw is control on a raw route.
+func (c *Conn) controlRaw(s *shard, op frame.OpCode, payload, around []byte) {
+	if !c.delivering() {
+		return
+	}
+	s.serving.begin(c, payload, around, nil)
+	switch op {
 	case frame.Close:
 		c.deliverCloseFrame(s, payload)
 		return
@@ -83,10 +95,8 @@ func (c *Conn) deliverFrame(s *shard, h frame.Header) {
 	case frame.Pong:
 		s.count.PongsIn++
 		c.receivePong(s, payload)
-	default:
-		s.count.MessagesIn++
 	}
-	c.route.raw.OnFrame(c, Frame{OpCode: h.OpCode, Fin: h.Fin, RSV: h.RSV, Payload: payload})
+	c.route.raw.OnFrame(c, Frame{OpCode: op, Fin: true, Payload: payload})
 	s.finishServing(c)
 }
 
@@ -146,8 +156,13 @@ func (c *Conn) queueFrame(f Frame, b bound) error {
 		return c.Close(code, string(text))
 	}
 	h := frame.Header{Fin: f.Fin, OpCode: f.OpCode, RSV: f.RSV}
-	if control {
+	switch {
+	case control:
 		return c.queue(h, f.Payload, exempt)
+	case f.Fin && f.OpCode != frame.Continuation:
+		return c.queue(h, f.Payload, b)
+	case c.flags.Load()&flagExtended != 0:
+		return c.queueFragment(f.OpCode, f.Payload, f.Fin, 0, nil, b)
 	}
 	c.lc.Lock()
 	flags := c.flags.Load()

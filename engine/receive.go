@@ -33,8 +33,8 @@ func (c *Conn) receive(b []byte) {
 		return
 	}
 	rules := &c.route.rules
-	if f&flagOwnRules != 0 {
-		rules = &c.more().own.rules
+	if f&(flagOwnRules|flagDeflate|flagExtended) != 0 {
+		rules = c.rulesInForce(f)
 	}
 	s.count.BytesIn += uint64(len(b))
 	for len(b) > 0 {
@@ -44,10 +44,12 @@ func (c *Conn) receive(b []byte) {
 			return
 		}
 		switch {
-		case c.route.raw != nil:
-			c.receiveRaw(s, ch, b[:n])
 		case ch.Header.OpCode.IsControl():
 			c.receiveControl(s, ch, b[:n])
+		case f&flagExtended != 0:
+			c.receiveExtended(s, ch)
+		case c.route.raw != nil:
+			c.receiveRaw(s, ch, b[:n])
 		default:
 			c.receiveData(s, ch, b[:n])
 		}
@@ -85,6 +87,9 @@ func (c *Conn) interrupted(rest []byte) bool {
 
 // delivering reports whether messages still reach the handler: not after Close or Terminate, however far these have got.
 func (c *Conn) delivering() bool {
+	if c.route.raw != nil { // whose handler sees what comes until the peer's close frame
+		return (c.state == stateOpen || c.state == stateClosing) && c.flags.Load()&flagTerminate == 0
+	}
 	return c.state == stateOpen && c.flags.Load()&(flagSendClosed|flagTerminate) == 0
 }
 
@@ -98,18 +103,26 @@ func (c *Conn) receiveData(s *shard, ch *frame.Chunk, b []byte) {
 		if ch.Header.OpCode != frame.Continuation {
 			c.message = ch.Header.OpCode
 			c.utf8 = 0
+			if ch.Header.RSV != 0 {
+				c.flags.Or(flagCompressed)
+			}
 		}
 		if size := c.assembled() + ch.Header.Length; size > c.route.maxMessage || size < 0 {
 			c.faultTooBig("message", size, c.route.maxMessage)
 			return
 		}
 	}
+	f := c.flags.Load()
+	if f&flagCompressed != 0 {
+		c.receiveDeflated(s, ch, f)
+		return
+	}
 	if !c.unmask(ch) {
 		c.fault(frame.CloseInvalidPayload, "text is not UTF-8", errUTF8)
 		return
 	}
 	last := ch.Last && ch.Header.Fin
-	midway := c.flags.Load()&flagMidway != 0
+	midway := f&flagMidway != 0
 	if last && c.message == frame.Text && !c.route.skipUTF8 && !c.utf8.Complete() {
 		c.fault(frame.CloseInvalidPayload, "text ends inside a character", errUTF8)
 		return
@@ -212,6 +225,8 @@ func (c *Conn) receiveControl(s *shard, ch *frame.Chunk, b []byte) {
 // control acts on a whole control frame.
 func (c *Conn) control(s *shard, op frame.OpCode, payload, around []byte) {
 	switch {
+	case c.route.raw != nil:
+		c.controlRaw(s, op, payload, around)
 	case op == frame.Close:
 		c.receiveClose(payload)
 	case !c.delivering():
@@ -238,11 +253,7 @@ func (c *Conn) control(s *shard, op frame.OpCode, payload, around []byte) {
 // faultFrame answers what the parser found wrong.
 func (c *Conn) faultFrame(err error) {
 	if err == frame.ErrFrameTooBig {
-		limit := c.route.maxFrame
-		if c.flags.Load()&flagOwnRules != 0 {
-			limit = c.more().own.rules.MaxFrame
-		}
-		c.faultTooBig("frame", c.parser.Announced(), limit)
+		c.faultTooBig("frame", c.parser.Announced(), c.rulesInForce(c.flags.Load()).MaxFrame)
 		return
 	}
 	var e *frame.Error

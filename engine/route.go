@@ -25,7 +25,9 @@ type route struct {
 	session  SessionHandler // the layer above handler, if it is that of sessions and we are the server
 	raw      FrameHandler   // gets frames in place of messages
 	rules    frame.Rules
-	opened   bool // the handshake is over before the loop gets the connection: we are the client
+	// deflateRules are the rules of connections with compression.
+	deflateRules frame.Rules
+	opened       bool // the handshake is over before the loop gets the connection: we are the client
 	settings
 }
 
@@ -46,13 +48,18 @@ func (e *Engine) newRoute(h Handler, role frame.Role, layer func(*route), opts [
 	var optional any = h
 	if r.raw != nil {
 		optional = r.raw
-		r.maxMessage = maxSize
+		r.skipUTF8 = true
 	}
 	r.upgrader, _ = optional.(Upgrader)
 	r.onPing, _ = optional.(PingHandler)
 	r.onPong, _ = optional.(PongHandler)
 	r.onDrain, _ = optional.(DrainHandler)
 	r.rules = frame.Rules{Role: role, MaxFrame: r.maxFrame, RSV: r.reserved}
+	r.deflateRules = r.rules
+	r.deflateRules.FirstRSV = frame.RSV1
+	if err := r.checkExtensions(); err != nil {
+		return nil, err
+	}
 	if r.reserved != 0 && r.raw == nil {
 		return nil, &OptionError{"WithReservedBits", "the route is not a raw one"}
 	}

@@ -31,18 +31,29 @@ func (c *Conn) SendFragment(op frame.OpCode, payload []byte, fin bool) error {
 	if !op.IsData() {
 		return ErrFragment
 	}
-	return c.queueFragment(op, payload, fin, bounded)
+	return c.queueFragment(op, payload, fin, 0, nil, bounded)
 }
 
-func (c *Conn) queueFragment(op frame.OpCode, payload []byte, fin bool, b bound) error {
+// queueFragment appends a fragment; rsv is for the first one of a message.
+func (c *Conn) queueFragment(op frame.OpCode, payload []byte, fin bool, rsv byte, by *messageWriter, b bound) error {
+	if x := c.extensions(); x != nil {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		if x.writing != nil && x.writing != by {
+			return ErrFragment
+		}
+		if len(x.list) > 0 {
+			return c.fragmentExtended(x, op, payload, fin, b)
+		}
+	}
 	c.lc.Lock()
-	h := frame.Header{Fin: fin, OpCode: op}
+	h := frame.Header{Fin: fin, OpCode: op, RSV: rsv}
 	f := c.flags.Load()
 	if f&flagFragment != 0 {
 		if c.more().fragment != op && f&flagSendClosed == 0 {
 			return c.unlock(ErrFragment)
 		}
-		h.OpCode = frame.Continuation
+		h.OpCode, h.RSV = frame.Continuation, 0
 	}
 	err := c.appendLocked(h, payload, b)
 	if err == nil {
@@ -87,7 +98,11 @@ func (c *Conn) Reply(op frame.OpCode, payload []byte) error {
 	if m.conn != c {
 		return c.queue(frame.Header{Fin: true, OpCode: op}, payload, bounded)
 	}
-	if c.flags.Load()&(flagSendClosed|flagFragment|flagMasking) == 0 {
+	f := c.flags.Load()
+	if f&(flagDeflate|flagExtended) != 0 && op != frame.Pong && (f&flagExtended != 0 || c.compresses(op, len(payload))) {
+		return c.queue(frame.Header{Fin: true, OpCode: op}, payload, exempt)
+	}
+	if f&(flagSendClosed|flagFragment|flagMasking) == 0 {
 		if m.startsWith(payload) && c.replyInPlace(s, op, len(payload)) {
 			return nil
 		}
@@ -162,8 +177,16 @@ const (
 	exempt
 )
 
-// queue appends a frame to the output queue.
+// queue appends a whole message, or a control frame, to the output queue.
 func (c *Conn) queue(h frame.Header, payload []byte, b bound) error {
+	if c.flags.Load()&(flagDeflate|flagExtended) != 0 && h.OpCode.IsData() {
+		return c.encode(h, payload, b)
+	}
+	return c.enqueue(h, payload, b)
+}
+
+// enqueue appends a frame as it is.
+func (c *Conn) enqueue(h frame.Header, payload []byte, b bound) error {
 	c.lc.Lock()
 	err := ErrFragment
 	if !h.OpCode.IsData() || c.flags.Load()&(flagFragment|flagSendClosed) != flagFragment { // closed is said first

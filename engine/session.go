@@ -50,7 +50,9 @@ type Session struct {
 
 	current *pool.Buffer   // what the last Receive returned; the receiver's
 	reader  *messageReader // what the last NextReader returned; the receiver's
-	begun   item           // the beginning of a message that Receive did not see the end of; the receiver's
+	// inflating is what the last NextReader returned of a compressed message; the receiver's.
+	inflating *inflatingReader
+	begun     item // the beginning of a message that Receive did not see the end of; the receiver's
 }
 
 // HandleSession serves the requests that match pattern with h, each connection on a goroutine of its own. Pattern and

@@ -27,6 +27,8 @@ type item struct {
 	start uint8        // where in buf the payload begins
 	begin bool         // the message begins with it
 	last  bool         // and ends with it
+
+	compressed bool // the message is, from its beginning on
 }
 
 func (it *item) payload() []byte {
@@ -118,7 +120,8 @@ func (c *Conn) handOver(s *shard) {
 		return
 	}
 	to := c.session()
-	it := item{op: c.message, start: assemblyRoom, begin: c.flags.Or(flagMidway)&flagMidway == 0}
+	f := c.flags.Or(flagMidway)
+	it := item{op: c.message, start: assemblyRoom, begin: f&flagMidway == 0, compressed: f&flagCompressed != 0}
 	if it.begin {
 		to.handed = 0
 	}
@@ -203,6 +206,10 @@ func (s *Session) next(ctx context.Context) (item, error) {
 
 // discard drops what is queued, and what will come.
 func (s *Session) discard() {
+	if s.inflating != nil {
+		s.inflating.in.Close()
+		s.inflating = nil
+	}
 	s.release()
 	s.begun.recycle()
 	s.begun = item{}

@@ -12,13 +12,16 @@ import (
 // NextReader waits for the beginning of the next message and returns its type and a reader of its payload, which need
 // not have come: a message larger than memory flows through. The limits on frames and messages hold, and text is checked
 // as it comes. The rest of a message that is not read to its end is skipped by the next call of NextReader or Receive,
-// which also ends the use of r.
+// which also ends the use of r. A compressed message is inflated as it comes; when ctx ends inside one, and the peer may
+// refer to it later on (Compression.TakeoverIn), the connection cannot go on and is closed with 1011.
 //
 // r's Read waits while nothing is there, until ctx ends; after the message it returns io.EOF, and when the connection
 // ends inside it, the *CloseError. r is an io.WriterTo, too, which copies nothing on the way. Errors are those of
 // Receive.
 func (s *Session) NextReader(ctx context.Context) (op frame.OpCode, r io.Reader, err error) {
-	s.release()
+	if err := s.leave(ctx); err != nil {
+		return 0, nil, err
+	}
 	if c := s.conn; c.flags.Or(flagPieces)&flagPieces == 0 {
 		c.lc.Notify(mailPieces)
 	}
@@ -28,7 +31,23 @@ func (s *Session) NextReader(ctx context.Context) (op frame.OpCode, r io.Reader,
 	}
 	s.reader = &messageReader{session: s, ctx: ctx}
 	s.reader.use(it)
+	if it.compressed {
+		s.inflating = s.reader.inflate(it.op)
+		return it.op, s.inflating, nil
+	}
 	return it.op, s.reader, nil
+}
+
+// leave ends the use of what the last call of Receive or NextReader returned. The rest of a compressed message that
+// later ones can refer to is inflated for their sake.
+func (s *Session) leave(ctx context.Context) error {
+	var err error
+	if r := s.inflating; r != nil {
+		err = r.skip(ctx)
+		s.inflating = nil
+	}
+	s.release()
+	return err
 }
 
 var errReaderDone = errors.New("engine: the reader's message was left by another Receive or NextReader")

@@ -27,7 +27,9 @@ func (m Message) Clone() Message {
 // ErrClosed and what else ended the connection, such as ErrMessageTooBig or ErrPingTimeout. When ctx ends while Receive
 // waits, the error is ctx's, and the session goes on. The payload belongs to the session again with the next call.
 func (s *Session) Receive(ctx context.Context) (Message, error) {
-	s.release()
+	if err := s.leave(ctx); err != nil {
+		return Message{}, err
+	}
 	if s.conn.flags.Load()&flagPieces != 0 {
 		s.conn.flags.And(^flagPieces)
 	}
@@ -37,6 +39,11 @@ func (s *Session) Receive(ctx context.Context) (Message, error) {
 	}
 	if !it.last {
 		if it, err = s.join(ctx, it); err != nil {
+			return Message{}, err
+		}
+	}
+	if it.compressed {
+		if it, err = s.inflate(it); err != nil {
 			return Message{}, err
 		}
 	}
@@ -93,14 +100,7 @@ func (s *Session) join(ctx context.Context, whole item) (item, error) {
 			s.begun = whole // for the next call, if there is more to come
 			return item{}, err
 		}
-		p := it.payload()
-		if have := len(whole.buf.B); cap(whole.buf.B)-have < len(p) {
-			grown := pool.Get(max(2*have, have+len(p)))
-			grown.B = append(grown.B, whole.buf.B...)
-			pool.Put(whole.buf)
-			whole.buf = grown
-		}
-		whole.buf.B = append(whole.buf.B, p...)
+		whole.buf = appendPooled(whole.buf, it.payload())
 		whole.last = it.last
 		it.recycle()
 	}

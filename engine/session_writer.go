@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 
+	"zeroframe/deflate"
 	"zeroframe/frame"
 	"zeroframe/pool"
 )
@@ -43,6 +44,9 @@ func (s *Session) NextWriter(ctx context.Context, op frame.OpCode) (io.WriteClos
 	}
 }
 
+// errAbandoned: the handler returned without closing its writer.
+var errAbandoned = errors.New("engine: the writer's message was not ended")
+
 var errWriterClosed = errors.New("engine: the writer's message was ended by Close")
 
 // messageWriter writes one message.
@@ -51,9 +55,11 @@ type messageWriter struct {
 	ctx     context.Context
 	op      frame.OpCode
 
-	mu  sync.Mutex   // against the handler's end, which ends the writer too
-	buf *pool.Buffer // what has been written and has not left; nil: nothing
-	err error        // sticky
+	mu    sync.Mutex      // against the handler's end, which ends the writer too
+	buf   *pool.Buffer    // what has been written and has not left; nil: nothing
+	begun bool            // a part of the message has left, or has gone to z
+	z     *deflate.Writer // compresses the message; nil: it leaves as it is
+	err   error           // sticky
 }
 
 // Write adds p to the message; see NextWriter. It copies p before it returns.
@@ -96,9 +102,51 @@ func (w *messageWriter) keep(p []byte) int {
 	return n
 }
 
+// fragment sends a part of the message, which p need not outlive.
 func (w *messageWriter) fragment(p []byte, fin bool) {
+	switch {
+	case !w.begun && fin:
+		w.err = w.session.Send(w.ctx, w.op, p)
+		return
+	case !w.begun:
+		w.begun = true
+		w.compress(len(p))
+	}
+	if w.z == nil {
+		w.err = w.emit(p, fin, 0)
+		return
+	}
+	if _, w.err = w.z.Write(p); w.err == nil && fin {
+		w.err = w.z.Close()
+	}
+}
+
+// emit sends bytes of the message as they are on the wire.
+func (w *messageWriter) emit(p []byte, fin bool, rsv byte) error {
 	s := w.session
-	w.err = s.send(w.ctx, w, func() error { return s.conn.queueFragment(w.op, p, fin, waiting) })
+	return s.send(w.ctx, w, func() error { return s.conn.queueFragment(w.op, p, fin, rsv, w, waiting) })
+}
+
+// compress decides whether the message, of which size bytes are known, is compressed.
+func (w *messageWriter) compress(size int) {
+	c := w.session.conn
+	f := c.flags.Load()
+	if f&flagDeflate == 0 || f&flagExtended != 0 || !c.compresses(w.op, size) {
+		return
+	}
+	var h *deflate.History
+	if x := c.extensions(); x != nil && x.out != nil {
+		x.mu.Lock()
+		x.writing = w
+		x.mu.Unlock()
+		h = x.out
+	}
+	w.z = deflate.NewWriter(func(p []byte, fin bool) error {
+		if w.err != nil { // it was given up
+			return w.err
+		}
+		return w.emit(p, fin, frame.RSV1)
+	}, c.deflateSetting(f), h)
 }
 
 func (w *messageWriter) recycle() {
@@ -133,14 +181,27 @@ func (w *messageWriter) abandon() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err != errWriterClosed {
+		w.err = errAbandoned
 		w.end()
 	}
 }
 
 func (w *messageWriter) end() {
+	failed := w.err
 	w.err = errWriterClosed
 	w.recycle()
 	s := w.session
+	if w.z != nil {
+		w.z.Close()
+		if x := s.conn.extensions(); x != nil && x.out != nil {
+			if failed != nil { // what later messages would refer to has not left
+				s.conn.closeWith(CloseReason{Code: frame.CloseInternalError, Text: "message given up", Err: failed})
+			}
+			x.mu.Lock()
+			x.writing = nil
+			x.mu.Unlock()
+		}
+	}
 	s.mu.Lock()
 	s.writer = nil
 	s.senders.ring()

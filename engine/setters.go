@@ -70,7 +70,7 @@ func (c *Conn) applySettings() {
 	anew := o.restart
 	o.restart = false
 	if o.maxFrame != 0 {
-		o.rules = c.route.rules
+		o.rules = *c.rulesInForce(c.flags.Load() &^ flagOwnRules)
 		o.rules.MaxFrame = o.maxFrame
 		c.flags.Or(flagOwnRules)
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"zeroframe/deflate"
 	"zeroframe/frame"
 	"zeroframe/internal/handshake"
 	"zeroframe/internal/loop"
@@ -28,6 +29,8 @@ type shard struct {
 	poison   bool
 	reserved int // bytes of assembly buffers
 	budget   int
+
+	decompressor deflate.Decompressor
 
 	request handshake.Head
 	cipher  cipher.Block // of ping payloads

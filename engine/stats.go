@@ -36,6 +36,9 @@ type Stats struct {
 	BackpressureHits uint64                     // messages that MaxBackpressure refused, dropped, or closed for
 	Stalls           uint64                     // times a connection's reading rested because its output was full
 
+	Deflated, DeflatedWire uint64 // bytes of the messages sent compressed, before and after
+	Inflated, InflatedWire uint64 // bytes of the messages received compressed, inflated and as they came
+
 	Reads  uint64 // read system calls on connections
 	Writes uint64 // write system calls on connections
 
@@ -82,6 +85,8 @@ type counters struct {
 // sentElsewhere are the counts that any goroutine adds to, per loop.
 type sentElsewhere struct {
 	frames, bytes, refused atomic.Uint64
+
+	deflated, deflatedWire, inflated, inflatedWire atomic.Uint64
 }
 
 // refusalStatus are the HTTP statuses counted one by one; the last stands for all others.
@@ -145,6 +150,10 @@ func (e *Engine) Stats() Stats {
 		t.FramesOut += s.sent.frames.Load()
 		t.BytesOut += s.sent.bytes.Load()
 		t.BackpressureHits += s.sent.refused.Load()
+		t.Deflated += s.sent.deflated.Load()
+		t.DeflatedWire += s.sent.deflatedWire.Load()
+		t.Inflated += s.sent.inflated.Load()
+		t.InflatedWire += s.sent.inflatedWire.Load()
 	}
 	return t
 }

@@ -125,7 +125,7 @@ func (c *Conn) upgrade(s *shard, head []byte) error {
 		c.beginSession(head, req)
 	}
 	c.setSubprotocol(protocol)
-	s.answer = handshake.AppendSwitching(s.answer[:0], h.Key(), protocol, "", extra)
+	s.answer = handshake.AppendSwitching(s.answer[:0], h.Key(), protocol, c.negotiate(h), extra)
 	if !c.lc.WriteInPlace(s.answer) { // not queued: what OnOpen sends is judged against an empty queue
 		c.write(s.answer)
 	}
@@ -182,7 +182,7 @@ func (c *Conn) setSubprotocol(name string) {
 		c.protocol = uint8(i + 1)
 		return
 	}
-	c.more().subprotocol = name
+	c.more().subprotocol = &name
 }
 
 // admitsOrigin refuses browsers on pages of other origins (RFC 6455, section 10.2). req is set when checkOrigin is.

@@ -1,0 +1,216 @@
+package engine
+
+import (
+	"errors"
+	"slices"
+	"unicode/utf8"
+
+	"zeroframe/frame"
+	"zeroframe/pool"
+)
+
+// The path of messages on a connection with extensions of the user's: each frame is joined from what came of it, passes
+// the transformers, and is joined to its message. Compression stands before or behind all of them.
+
+// receiveExtended takes a piece of a data frame.
+func (c *Conn) receiveExtended(s *shard, ch *frame.Chunk) {
+	if !c.delivering() {
+		return
+	}
+	x := c.extensions()
+	if ch.First {
+		if ch.Header.OpCode != frame.Continuation {
+			c.message = ch.Header.OpCode
+			x.rsv = ch.Header.RSV
+		}
+		size := ch.Header.Length
+		if x.message != nil {
+			size += int64(len(x.message.B) - assemblyRoom)
+		}
+		if size > c.route.maxMessage || size < 0 {
+			c.faultTooBig("message", size, c.route.maxMessage)
+			return
+		}
+	}
+	ch.Unmask()
+	if c.assembly != nil || !ch.Last {
+		c.assemble(s, ch.Payload)
+	}
+	if !ch.Last {
+		return
+	}
+	f := Frame{OpCode: ch.Header.OpCode, Fin: ch.Header.Fin, RSV: ch.Header.RSV, Payload: ch.Payload}
+	var buf *pool.Buffer
+	if c.assembly != nil {
+		buf = c.takeAssembly(s)
+		f.Payload = buf.B[assemblyRoom:]
+	}
+	c.receiveFrame(s, x, &f)
+	if buf != nil {
+		c.lc.Loop().Buffers().Put(buf)
+	}
+}
+
+// receiveFrame takes a whole frame.
+func (c *Conn) receiveFrame(s *shard, x *extensions, f *Frame) {
+	compressed := c.flags.Load()&flagDeflate != 0 && x.rsv&frame.RSV1 != 0
+	if compressed && !c.route.deflateFirst { // the transformers worked on what was compressed then
+		f.RSV = 0
+	} else {
+		deflated := f.RSV & frame.RSV1
+		if compressed {
+			f.RSV &^= frame.RSV1
+		}
+		if !c.transform(x, f) {
+			return
+		}
+		if compressed {
+			f.RSV |= deflated
+		}
+	}
+	if c.route.raw != nil && !compressed {
+		s.count.MessagesIn++
+		c.route.raw.OnFrame(c, *f)
+		return
+	}
+	if x.message == nil {
+		x.message = pool.Get(assemblyRoom + len(f.Payload))
+		x.message.B = x.message.B[:assemblyRoom]
+	}
+	x.message = appendPooled(x.message, f.Payload)
+	if int64(len(x.message.B)-assemblyRoom) > c.route.maxMessage {
+		c.faultTooBig("message", int64(len(x.message.B)-assemblyRoom), c.route.maxMessage)
+		return
+	}
+	if f.Fin {
+		c.receiveWhole(s, x, compressed)
+	}
+}
+
+// receiveWhole delivers the message whose last frame has come.
+func (c *Conn) receiveWhole(s *shard, x *extensions, compressed bool) {
+	buf := x.message
+	x.message = nil
+	if compressed {
+		inflated, err := c.inflate(&s.decompressor, buf.B[assemblyRoom:], c.message, false)
+		pool.Put(buf)
+		if err != nil {
+			c.faultDeflate(err)
+			return
+		}
+		buf = inflated
+		if !c.route.deflateFirst {
+			f := Frame{OpCode: c.message, Fin: true, RSV: x.rsv &^ frame.RSV1, Payload: buf.B[assemblyRoom:]}
+			if !c.transform(x, &f) {
+				pool.Put(buf)
+				return
+			}
+			if len(f.Payload) != len(buf.B)-assemblyRoom || len(f.Payload) > 0 && &f.Payload[0] != &buf.B[assemblyRoom] {
+				other := pool.Get(assemblyRoom + len(f.Payload))
+				other.B = append(other.B[:assemblyRoom], f.Payload...)
+				pool.Put(buf)
+				buf = other
+			}
+		}
+	}
+	if c.message == frame.Text && !c.route.skipUTF8 && !utf8.Valid(buf.B[assemblyRoom:]) {
+		pool.Put(buf)
+		c.fault(frame.CloseInvalidPayload, "text is not UTF-8", errUTF8)
+		return
+	}
+	c.deliver(s, buf.B[assemblyRoom:], buf.B, buf)
+}
+
+var errReservedBits = &frame.Error{Code: frame.CloseProtocolError, Reason: "reserved bits that no extension has cleared"}
+
+// transform lets an incoming frame pass the transformers, the last one first, and reports whether it got through.
+func (c *Conn) transform(x *extensions, f *Frame) bool {
+	op, fin := f.OpCode, f.Fin
+	for _, t := range slices.Backward(x.list) {
+		if err := t.Incoming(f); err != nil {
+			e := &frame.Error{Code: frame.CloseProtocolError, Reason: "frame refused by an extension"}
+			errors.As(err, &e)
+			c.fault(e.Code, e.Reason, err)
+			return false
+		}
+	}
+	f.OpCode, f.Fin = op, fin
+	if f.RSV&^c.route.rules.RSV != 0 {
+		c.fault(errReservedBits.Code, errReservedBits.Reason, errReservedBits)
+		return false
+	}
+	return true
+}
+
+// appendPooled appends p to a buffer, which moves to a larger one where it must.
+func appendPooled(buf *pool.Buffer, p []byte) *pool.Buffer {
+	if have := len(buf.B); cap(buf.B)-have < len(p) {
+		grown := pool.Get(max(2*have, have+len(p)))
+		grown.B = append(grown.B, buf.B...)
+		pool.Put(buf)
+		buf = grown
+	}
+	buf.B = append(buf.B, p...)
+	return buf
+}
+
+// fragmentExtended is queueFragment on a connection with transformers: the fragment passes them as it is, and is not
+// compressed. The caller holds x.mu.
+func (c *Conn) fragmentExtended(x *extensions, op frame.OpCode, payload []byte, fin bool, b bound) error {
+	c.lc.Lock()
+	h := frame.Header{Fin: fin, OpCode: op}
+	if f := c.flags.Load(); f&flagFragment != 0 {
+		if c.more().fragment != op && f&flagSendClosed == 0 {
+			return c.unlock(ErrFragment)
+		}
+		h.OpCode = frame.Continuation
+	} else if err := c.admits(len(payload), b); err != nil {
+		return c.unlock(err)
+	}
+	if b != exempt {
+		if err := c.fits(len(payload), b); err != nil {
+			return c.unlock(err)
+		}
+	}
+	c.lc.Unlock(false)
+	return c.sendExtended(x, h, payload, false, func() { c.sentFragment(op, fin) })
+}
+
+// sendExtended lets a frame that was admitted pass the transformers, compresses it if it is a whole message, and queues
+// it. The caller holds x.mu, and so keeps others from sending data. queued is called under the output queue's lock.
+func (c *Conn) sendExtended(x *extensions, h frame.Header, payload []byte, whole bool, queued func()) error {
+	copied := pool.Get(len(payload))
+	defer func() { pool.Put(copied) }()
+	copied.B = append(copied.B, payload...)
+	f := Frame{OpCode: h.OpCode, Fin: h.Fin, RSV: h.RSV, Payload: copied.B}
+	var squeezed *pool.Buffer
+	squeeze := func() {
+		if whole && c.flags.Load()&flagDeflate != 0 && c.compresses(h.OpCode, len(f.Payload)) {
+			if squeezed = c.shrink(f.Payload, x.out); squeezed != nil {
+				f.Payload = squeezed.B
+				f.RSV |= frame.RSV1
+			}
+		}
+	}
+	if c.route.deflateFirst {
+		squeeze()
+	}
+	for _, t := range x.list {
+		if err := t.Outgoing(&f); err != nil {
+			return err
+		}
+	}
+	if !c.route.deflateFirst {
+		squeeze()
+	}
+	if squeezed != nil {
+		defer pool.Put(squeezed)
+	}
+	h.RSV = f.RSV
+	c.lc.Lock()
+	err := c.appendLocked(h, f.Payload, exempt)
+	if err == nil && queued != nil {
+		queued()
+	}
+	return c.unlock(err)
+}
