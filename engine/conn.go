@@ -215,6 +215,7 @@ func (e *endpoint) Closed(err error) {
 			}
 			c.lc.Lock()
 			c.setReason(CloseReason{Code: frame.CloseAbnormal, Err: err})
+			c.flags.Or(flagSendClosed) // with the reason, which wakes senders
 			c.lc.Unlock(false)
 		}
 		c.announceEnd()

@@ -76,6 +76,7 @@ func (c *Conn) interrupted(rest []byte) bool {
 		f := c.flags.Load()
 		if f&flagTerminate == 0 && f&notDelivering != 0 && len(rest) > 0 {
 			c.keepForResume(rest)
+			c.restReading()                              // the end of the stream must not overtake them
 			c.shard().count.BytesIn -= uint64(len(rest)) // they are counted when they are parsed
 		}
 		return f&(flagTerminate|notDelivering) != 0

@@ -26,7 +26,7 @@ func (c *Conn) SendText(text string) error {
 // SendFragment sends a message in pieces, for one that is not known whole: each call sends one frame, and the one with
 // fin ends the message (RFC 6455, section 5.4). op is that of the message in every call. Until the end other messages
 // on the connection fail with ErrFragment; control frames may pass between. A fragment that is refused with
-// ErrBackpressure may be sent again.
+// ErrBackpressure may be sent again; PolicyDrop refuses fragments too.
 func (c *Conn) SendFragment(op frame.OpCode, payload []byte, fin bool) error {
 	if !op.IsData() {
 		return ErrFragment
@@ -226,7 +226,10 @@ func (c *Conn) appendLocked(h frame.Header, payload []byte, b bound) error {
 	}
 	size := h.Size() + len(payload)
 	if b != exempt {
-		if err := c.fits(size, b); err != nil {
+		switch err := c.fits(size, b); {
+		case err == errDropped && (!h.Fin || h.OpCode == frame.Continuation):
+			return ErrBackpressure // without it the other fragments would make another message
+		case err != nil:
 			return err
 		}
 	}
@@ -272,7 +275,7 @@ func (c *Conn) written(queued int) {
 		if c.state != stateDraining {
 			return
 		}
-	case stateOpen:
+	case stateOpen, stateAnswering: // in the latter a raw handler may still have to say the rest
 		c.followBackpressure(queued)
 	}
 	c.followProgress(queued)

@@ -95,13 +95,17 @@ func (s *Session) Flush(ctx context.Context) error {
 	m := make(mark, 1)
 	queued, err := s.conn.lc.MarkOutput(m)
 	if queued {
+		ended := ctx.Done()
+		if ctx == s.ctx { // it ends when the peer has closed, and the output goes on; the mark is told in any case
+			ended = nil
+		}
 		select {
 		case written := <-m:
 			if written {
 				return nil
 			}
 			err = ErrClosed
-		case <-ctx.Done():
+		case <-ended:
 			return ctx.Err()
 		}
 	}

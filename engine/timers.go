@@ -90,10 +90,11 @@ func (c *Conn) timeout() {
 // dieOf drops the connection for a timeout. What has a reason already keeps its code.
 func (c *Conn) dieOf(err error) {
 	c.lc.Lock()
-	c.setReason(CloseReason{Code: frame.CloseAbnormal})
+	c.setReason(CloseReason{Code: frame.CloseAbnormal, Err: err})
 	if c.end.reason.Err == nil {
 		c.end.reason.Err = err
 	}
+	c.flags.Or(flagSendClosed) // with the reason: it wakes senders, who would find the queue full and wait on
 	c.lc.Unlock(false)
 	c.step(evDeadline)
 }
