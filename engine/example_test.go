@@ -66,13 +66,8 @@ func ExampleUpgrader() {
 	}
 	defer e.Close()
 	e.Handle("/rooms/{room}", rooms{})
-	ln, err := e.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		log.Fatal(err)
-	}
-	go e.Serve(ln)
 
-	url := "ws://" + ln.Addr().String() + "/rooms/blue"
+	url := serveAnywhere(e) + "/rooms/blue"
 	_, err = e.Dial(context.Background(), url, nil, engine.NopHandler{})
 	fmt.Println(err)
 
@@ -83,4 +78,14 @@ func ExampleUpgrader() {
 	// Output:
 	// engine: handshake failed: 401: Unauthorized
 	// welcome to blue <nil>
+}
+
+// serveAnywhere lets e serve on a port that is free, until it is closed, and returns the URL to dial, without a path.
+func serveAnywhere(e *engine.Engine) string {
+	ln, err := e.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	go e.Serve(ln)
+	return "ws://" + ln.Addr().String()
 }

@@ -170,13 +170,12 @@ func (s *Session) decide(r CloseReason) {
 	s.mu.Unlock()
 }
 
-// ended returns the error that calls on a connection that has ended fail with.
+// ended returns the error that calls on a connection that has ended fail with. When the socket has just gone, it waits
+// for the loop to say why.
 func (s *Session) ended() error {
+	s.CloseReason(context.Background())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.end == nil { // the socket has gone, and the loop is about to say why
-		return ErrClosed
-	}
 	return s.end
 }
 

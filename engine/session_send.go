@@ -71,7 +71,8 @@ func (s *Session) waitsAfter(err error, by *messageWriter) bool {
 	case ErrFragment:
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return s.writer != by
+		// The writer that was in the way may have ended since.
+		return s.writer != by || s.conn.flags.Load()&flagFragment == 0
 	}
 	return false
 }

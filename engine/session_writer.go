@@ -18,7 +18,7 @@ import (
 //
 // Other goroutines' messages wait from its first fragment to its end, and so does another NextWriter from this call on;
 // so does Send on the goroutine that holds the writer, without hope. The error is ctx's, a *CloseError, or ErrFragment
-// for another opcode.
+// for another opcode and behind a message that was left unfinished.
 func (s *Session) NextWriter(ctx context.Context, op frame.OpCode) (io.WriteCloser, error) {
 	if !op.IsData() {
 		return nil, ErrFragment
@@ -30,6 +30,9 @@ func (s *Session) NextWriter(ctx context.Context, op frame.OpCode) (io.WriteClos
 			return nil, s.end
 		}
 		if s.writer == nil {
+			if s.conn.flags.Load()&flagFragment != 0 { // what is written now would continue a message that was given up
+				return nil, ErrFragment
+			}
 			s.writer = &messageWriter{session: s, ctx: ctx, op: op}
 			return s.writer, nil
 		}

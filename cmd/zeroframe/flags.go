@@ -39,6 +39,9 @@ func defaults() kong.Vars {
 		"ping_timeout":      engine.DefaultPingTimeout.String(),
 		"handshake_timeout": engine.DefaultHandshakeTimeout.String(),
 		"close_timeout":     engine.DefaultCloseTimeout.String(),
+		"write_timeout":     engine.DefaultWriteTimeout.String(),
+		"session_messages":  strconv.Itoa(engine.DefaultSessionMessages),
+		"session_bytes":     bytes(engine.DefaultSessionBytes),
 		"policy":            engine.PolicyRefuse.String(),
 	}
 }
@@ -53,9 +56,12 @@ var optionFlags = map[string]string{
 	"WithIdleTimeout":        "--idle-timeout",
 	"WithHandshakeTimeout":   "--handshake-timeout",
 	"WithCloseTimeout":       "--close-timeout",
+	"WithWriteTimeout":       "--write-timeout",
+	"WithLifetime":           "--lifetime",
 	"WithMaxConns":           "--max-conns",
 	"WithMaxBackpressure":    "--max-backpressure",
 	"WithBackpressurePolicy": "--backpressure-policy",
+	"WithSessionQueue":       "--session-queue-messages, --session-queue-bytes",
 	"WithReadBuffer":         "--read-buffer",
 	"WithReusePort":          "--reuse-port",
 	"Subprotocols":           "--subprotocols",

@@ -1,10 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"net/http"
-	"strconv"
-
 	"zeroframe/engine"
 	"zeroframe/frame"
 )
@@ -26,12 +22,9 @@ type flood struct{ bytes, left int64 }
 
 // OnUpgrade refuses what is no number, or one out of bounds.
 func (floodHandler) OnUpgrade(u *engine.Upgrade) error {
-	n, err := strconv.ParseInt(u.Request.PathValue("bytes"), 10, 64)
-	if err != nil || n < 1 || n > maxFlood {
-		return &engine.Rejection{
-			Status: http.StatusBadRequest,
-			Reason: fmt.Sprintf("/flood/{bytes} takes a number from 1 to %d", int64(maxFlood)),
-		}
+	n, err := pathNumber(u, "/flood/{bytes}", "bytes", 1, maxFlood)
+	if err != nil {
+		return err
 	}
 	u.UserData = &flood{bytes: n}
 	return nil

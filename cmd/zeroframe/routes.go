@@ -2,33 +2,46 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/http/pprof"
+	"strconv"
 
 	"zeroframe/bench"
 	"zeroframe/engine"
 	"zeroframe/frame"
 )
 
-func addRoutes(e *engine.Engine, r *relays) error {
+// addRoutes registers what serve shows. stream are the limits of /stream.
+func addRoutes(e *engine.Engine, r *relays, stream ...engine.RouteOption) error {
 	echo := engine.HandlerFunc(func(c *engine.Conn, op frame.OpCode, payload []byte) { c.Reply(op, payload) })
-	for _, route := range []struct {
-		pattern string
-		handler engine.Handler
-		options []engine.RouteOption
-	}{
-		{"/{$}", echo, nil},
-		{"/echo", echo, nil},
-		// Both of these count on being told when a message does not fit, whatever the other routes do then.
-		{"/send", relayHandler{relays: r}, []engine.RouteOption{engine.WithBackpressurePolicy(engine.PolicyRefuse)}},
-		{"/flood/{bytes}", floodHandler{}, []engine.RouteOption{engine.WithBackpressurePolicy(engine.PolicyRefuse)}},
-		{"/discard", engine.NopHandler{}, nil},
-	} {
-		if err := e.Handle(route.pattern, route.handler, route.options...); err != nil {
-			return err
+	// /send and /flood count on being told when a message does not fit, whatever the other routes do then.
+	told := engine.WithBackpressurePolicy(engine.PolicyRefuse)
+	return errors.Join(
+		e.Handle("/{$}", echo),
+		e.Handle("/echo", echo),
+		e.Handle("/send", relayHandler{relays: r}, told),
+		e.Handle("/flood/{bytes}", floodHandler{}, told),
+		e.Handle("/discard", engine.NopHandler{}),
+		e.HandleRaw("/raw", rawEcho{}),
+		e.HandleSession("/session", echoSession),
+		e.HandleSession("/slow/{ms}", slowSession, engine.WithOnUpgrade(readSlowness)),
+		e.HandleSession("/json", countSession),
+		e.HandleSession("/stream", streamSession, stream...),
+	)
+}
+
+// pathNumber returns the number that the request's path has at name, or the 400 for what is none, or out of bounds.
+func pathNumber(u *engine.Upgrade, route, name string, low, high int64) (int64, error) {
+	n, err := strconv.ParseInt(u.Request.PathValue(name), 10, 64)
+	if err != nil || n < low || n > high {
+		return 0, &engine.Rejection{
+			Status: http.StatusBadRequest,
+			Reason: fmt.Sprintf("%s takes a number from %d to %d", route, low, high),
 		}
 	}
-	return nil
+	return n, nil
 }
 
 // metricsHandler serves the counts at /stats, after a collection of garbage with ?gc=1, and the profiles of

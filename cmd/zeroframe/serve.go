@@ -20,19 +20,27 @@ type serveCommand struct {
 	Listen string `default:"127.0.0.1:9001" help:"Where to listen: host:port, or unix:path. Port 0 lets the system choose, and the choice is printed."`
 	Loops  int    `default:"${loops}" help:"Event loops."`
 
-	MaxMessage size `default:"${max_message}" help:"Largest message taken; a larger one is answered by close 1009."`
-	MaxFrame   size `default:"${max_frame}" help:"Largest frame taken."`
-	ReadBuffer size `default:"${read_buffer}" help:"Read buffer of each loop."`
+	// Pointers, for /stream has limits of its own unless these are given.
+	MaxMessage *size `placeholder:"${max_message}" help:"Largest message taken; a larger one is answered by close 1009. On /stream 1 TiB unless it is given; /raw has no messages."`
+	MaxFrame   *size `placeholder:"${max_frame}" help:"Largest frame taken. On /stream 1 TiB unless it is given."`
+	ReadBuffer size  `default:"${read_buffer}" help:"Read buffer of each loop."`
 
-	PingInterval     time.Duration `default:"${ping_interval}" help:"Time between pings; 0: none."`
+	PingInterval     time.Duration `default:"${ping_interval}" help:"Time between pings; 0: none. /raw is never pinged."`
 	PingTimeout      time.Duration `default:"${ping_timeout}" help:"How long a pong may take."`
+	PingPolicy       string        `enum:"strict,any" default:"strict" help:"What answers a ping: its pong alone (strict), or any bytes from the peer (any)."`
 	IdleTimeout      time.Duration `default:"0s" help:"Close peers that have sent nothing for so long; 0: never."`
 	HandshakeTimeout time.Duration `default:"${handshake_timeout}" help:"How long a request may take to arrive."`
+	WriteTimeout     time.Duration `default:"${write_timeout}" help:"Drop peers that take no byte of what is queued for them for so long; 0: never."`
 	CloseTimeout     time.Duration `default:"${close_timeout}" help:"How long a peer may take to answer a close frame."`
+	Lifetime         time.Duration `default:"0s" help:"Close connections that are older, with 1001; 0: never."`
 
 	MaxConns           *int   `placeholder:"N" help:"Connections at once; 0: no bound. Default: the limit of file descriptors less a reserve."`
 	MaxBackpressure    size   `default:"${max_backpressure}" help:"Bytes queued for a peer that does not read."`
-	BackpressurePolicy string `enum:"refuse,drop,close" default:"${policy}" help:"What becomes of a message above that: refuse, drop or close."`
+	BackpressurePolicy string `enum:"refuse,drop,close" default:"${policy}" help:"What becomes of a message above that: refuse, drop or close. Sessions ask --overflow instead."`
+
+	SessionQueueMessages int    `default:"${session_messages}" help:"Messages that a session may have been sent and not received."`
+	SessionQueueBytes    size   `default:"${session_bytes}" help:"Bytes of payload that it may. An empty queue takes any message."`
+	Overflow             string `enum:"suspend,close" default:"suspend" help:"What becomes of a session with a full queue, and of one whose peer does not read: both wait (suspend), or the connection is closed with 1008 (close)."`
 
 	Subprotocols []string `placeholder:"A,B" help:"Subprotocols spoken, the preferred one first."`
 	AnyOrigin    bool     `help:"Admit browsers from pages of every origin."`
@@ -51,6 +59,11 @@ func (serveCommand) Help() string {
   /send           echo by Send from another goroutine
   /discard        takes everything and answers nothing
   /flood/{bytes}  answers any message with so many bytes, in messages of 64 KiB
+  /session        echo by a goroutine of the connection's own, which receives and sends
+  /slow/{ms}      the same, asleep for so many milliseconds, 0 to 60000, before each echo
+  /json           answers {"n": 41} with n one higher and the rest as it was; what is no such object with an "error"
+  /stream         echo of messages of any size, piece by piece as they come
+  /raw            echo of every frame as it came, pings and close frames too; the rest of the engine stands aside
 
 An interrupt or SIGTERM closes all connections with 1001 and ends the server; a second one ends it at once.`
 }
@@ -61,29 +74,59 @@ var policies = map[string]engine.Policy{
 	"close":  engine.PolicyClose,
 }
 
+var pingPolicies = map[string]engine.PingPolicy{
+	"strict": engine.PingStrict,
+	"any":    engine.PingAnyTraffic,
+}
+
+var overflows = map[string]engine.Overflow{
+	"suspend": engine.OverflowSuspend,
+	"close":   engine.OverflowClose,
+}
+
 func (c *serveCommand) options(log *slog.Logger) []engine.Option {
 	options := []engine.Option{
 		engine.WithLoops(c.Loops),
-		engine.WithMaxMessageSize(int64(c.MaxMessage)),
-		engine.WithMaxFrameSize(int64(c.MaxFrame)),
 		engine.WithReadBuffer(c.ReadBuffer.int()),
 		engine.WithPingInterval(c.PingInterval),
 		engine.WithPingTimeout(c.PingTimeout),
+		engine.WithPingPolicy(pingPolicies[c.PingPolicy]),
 		engine.WithIdleTimeout(c.IdleTimeout),
 		engine.WithHandshakeTimeout(c.HandshakeTimeout),
+		engine.WithWriteTimeout(c.WriteTimeout),
 		engine.WithCloseTimeout(c.CloseTimeout),
+		engine.WithLifetime(c.Lifetime),
 		engine.WithMaxBackpressure(c.MaxBackpressure.int()),
 		engine.WithBackpressurePolicy(policies[c.BackpressurePolicy]),
+		engine.WithSessionQueue(c.SessionQueueMessages, c.SessionQueueBytes.int()),
+		engine.WithOverflow(overflows[c.Overflow], overflows[c.Overflow]),
 		engine.Subprotocols(c.Subprotocols...),
 		engine.WithUTF8Check(!c.NoUTF8),
 		engine.WithReusePort(c.ReusePort),
 		engine.WithLogger(log),
+	}
+	if c.MaxMessage != nil {
+		options = append(options, engine.WithMaxMessageSize(int64(*c.MaxMessage)))
+	}
+	if c.MaxFrame != nil {
+		options = append(options, engine.WithMaxFrameSize(int64(*c.MaxFrame)))
 	}
 	if c.MaxConns != nil {
 		options = append(options, engine.WithMaxConns(*c.MaxConns))
 	}
 	if c.AnyOrigin {
 		options = append(options, engine.WithAnyOrigin())
+	}
+	return options
+}
+
+// streamLimits are the options of /stream: what flows through takes no memory, so that only flags limit it.
+func (c *serveCommand) streamLimits() (options []engine.RouteOption) {
+	if c.MaxMessage == nil {
+		options = append(options, engine.WithMaxMessageSize(maxStream))
+	}
+	if c.MaxFrame == nil {
+		options = append(options, engine.WithMaxFrameSize(maxStream))
 	}
 	return options
 }
@@ -105,7 +148,7 @@ func (c *serveCommand) Run(o output) error {
 	defer e.Close()
 	relays := newRelays(c.Loops)
 	defer relays.stop()
-	if err := addRoutes(e, relays); err != nil {
+	if err := addRoutes(e, relays, c.streamLimits()...); err != nil {
 		return err
 	}
 	signals := make(chan os.Signal, 2)

@@ -84,7 +84,7 @@ func TestServeEchoesOnItsRoutes(t *testing.T) {
 		t.Fatalf("listening on %q", url)
 	}
 	e := client(t)
-	for _, path := range []string{"", "echo", "send"} {
+	for _, path := range []string{"", "echo", "send", "session", "slow/0", "stream", "raw"} {
 		h, c := dialAndSend(t, e, url+path, "hello")
 		if got := within(t, h.messages); got != fmt.Sprint(frame.Text, " hello") {
 			t.Errorf("/%s: %q", path, got)
@@ -97,6 +97,7 @@ func TestServeEchoesOnItsRoutes(t *testing.T) {
 	for path, want := range map[string]int{
 		"other": 404, "echo/": 404, "flood/0": 400, "flood/x": 400, "flood/-1": 400, "flood/1e3": 400,
 		fmt.Sprintf("flood/%d", int64(maxFlood)+1): 400, "flood/99999999999999999999": 400,
+		"slow/x": 400, "slow/-1": 400, "slow/": 404, "slow/1.5": 400, fmt.Sprintf("slow/%d", maxSlow+1): 400,
 	} {
 		_, err := e.Dial(t.Context(), url+path, nil, engine.NopHandler{})
 		var refused *engine.HandshakeError
@@ -124,11 +125,11 @@ func TestASignalClosesWith1001AndExitsWith0(t *testing.T) {
 }
 
 // upgrade makes the handshake on a connection by hand.
-func upgrade(t *testing.T, c net.Conn) *bufio.Reader {
+func upgrade(t *testing.T, c net.Conn, path string) *bufio.Reader {
 	t.Helper()
 	c.SetDeadline(time.Now().Add(patience))
-	fmt.Fprintf(c, "GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+	fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n", path)
 	r := bufio.NewReader(c)
 	res, err := http.ReadResponse(r, nil)
 	if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
@@ -145,7 +146,7 @@ func TestASecondSignalEndsTheServerAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	r := upgrade(t, c)
+	r := upgrade(t, c, "/echo")
 	p.Process.Signal(os.Interrupt)
 	head := make([]byte, 4)
 	if _, err := io.ReadFull(r, head); err != nil || !bytes.Equal(head[2:], []byte{1001 >> 8, 1001 & 0xFF}) {
@@ -168,7 +169,7 @@ func TestServeListensOnAUnixSocket(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", round, err)
 		}
-		upgrade(t, c)
+		upgrade(t, c, "/echo")
 		c.Close()
 		if round == "the first" {
 			if other := start(t, "serve", "--listen", "unix:"+path); other.exit() != exitFailed || !strings.Contains(other.errors(), "--listen") {
@@ -182,13 +183,10 @@ func TestServeListensOnAUnixSocket(t *testing.T) {
 	}
 }
 
-func TestServeTellsItsCounts(t *testing.T) {
-	p := start(t, "serve", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--loops", "3")
-	metrics, url := p.line("metrics on "), p.line("listening on ")
-	h, _ := dialAndSend(t, client(t), url, "hello")
-	within(t, h.messages)
-	var shot bench.Snapshot
-	for end := time.Now().Add(patience); shot.Engine.MessagesIn == 0; { // published when the loop rests
+// snapshotWhen asks a server for its counts until they are as they must get to be; loops publish them when they rest.
+func snapshotWhen(t *testing.T, metrics string, ok func(bench.Snapshot) bool) (shot bench.Snapshot) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(shot); {
 		res, err := http.Get(metrics + "stats?gc=1")
 		if err != nil {
 			t.Fatal(err)
@@ -199,6 +197,15 @@ func TestServeTellsItsCounts(t *testing.T) {
 			t.Fatal(err, shot)
 		}
 	}
+	return shot
+}
+
+func TestServeTellsItsCounts(t *testing.T) {
+	p := start(t, "serve", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--loops", "3")
+	metrics, url := p.line("metrics on "), p.line("listening on ")
+	h, _ := dialAndSend(t, client(t), url, "hello")
+	within(t, h.messages)
+	shot := snapshotWhen(t, metrics, func(s bench.Snapshot) bool { return s.Engine.MessagesIn != 0 })
 	if shot.Engine.Open != 1 || shot.Engine.MessagesIn != 1 || shot.Loops != 3 || shot.Process.PID != p.Process.Pid {
 		t.Errorf("%+v", shot)
 	}
@@ -253,7 +260,7 @@ func TestFloodSendsAllItsBytesHoweverTheServerTreatsSlowPeers(t *testing.T) {
 func TestBenchRunsEndToEnd(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.json")
 	p := start(t, "bench", "--duration", "100ms", "--warmup", "50ms", "--json", file,
-		"--row", "100:32:1", "--row", "20:32:16:/send", "--row", "2:1MiB:1")
+		"--row", "100:32:1", "--row", "20:32:16:/send", "--row", "2:1MiB:1", "--row", "20:32:16:/session")
 	out := []string{}
 	for s := range p.lines {
 		out = append(out, s)
@@ -272,7 +279,7 @@ func TestBenchRunsEndToEnd(t *testing.T) {
 	if err := json.Unmarshal(b, &r); err != nil {
 		t.Fatal(err)
 	}
-	if !r.OK() || len(r.Rows) != 3 || r.Server.GOMAXPROCS != 1 || r.Server.Loops != 1 || r.Server.GoVersion == "" {
+	if !r.OK() || len(r.Rows) != 4 || r.Server.GOMAXPROCS != 1 || r.Server.Loops != 1 || r.Server.GoVersion == "" {
 		t.Fatalf("%s", b)
 	}
 	for _, row := range r.Rows {

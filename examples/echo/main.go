@@ -9,15 +9,19 @@ import (
 )
 
 func main() {
-	e, err := engine.New()
-	if err != nil {
-		log.Fatal(err)
-	}
-	err = e.Handle("/echo", engine.HandlerFunc(func(c *engine.Conn, op frame.OpCode, payload []byte) {
-		c.Reply(op, payload)
-	}))
+	e, err := newServer()
 	if err != nil {
 		log.Fatal(err)
 	}
 	log.Fatal(e.ListenAndServe("tcp", "127.0.0.1:9001"))
+}
+
+func newServer() (*engine.Engine, error) {
+	e, err := engine.New()
+	if err != nil {
+		return nil, err
+	}
+	return e, e.Handle("/echo", engine.HandlerFunc(func(c *engine.Conn, op frame.OpCode, payload []byte) {
+		c.Reply(op, payload)
+	}))
 }
