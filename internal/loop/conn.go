@@ -12,22 +12,22 @@ import (
 // Conn is the loop's half of a connection. The endpoint embeds it by value, so that a connection is one object, and
 // calls Init before anything else. Its fields belong to the loop's goroutine unless a comment says otherwise.
 type Conn struct {
-	timer wheel.Node // must stay first: a fired node is its connection
-	loop  *Loop      // set once, before the connection is known to anyone
-	ep    Endpoint
+	timer    wheel.Node // must stay first: a fired node is its connection
+	interest interest
+	flags    connFlags
+	shut     bool  // under mu: no more output is taken
+	lost     bool  // under mu: the connection ended with output in its queue
+	loop     *Loop // set once, before the connection is known to anyone
+	ep       Endpoint
 
 	next *Conn         // link in the mailbox; owned by whoever set the first mail bit
 	mail atomic.Uint32 // Mail bits not yet handled; 0: not in the mailbox
 	fd   int32         // a stream, or closed: -1; written by the loop under mu
 
-	mu       sync.Mutex   // guards out and shut
-	out      queue        // output not yet in the kernel
-	queued   atomic.Int64 // bytes in out; changed under mu, read anywhere
-	stream   Stream       // in place of fd; nil: fd
-	interest interest
-	flags    connFlags
-	shut     bool // under mu: no more output is taken
-	lost     bool // under mu: the connection ended with output in its queue
+	mu     sync.Mutex   // guards out and shut
+	out    queue        // output not yet in the kernel
+	queued atomic.Int64 // bytes in out; changed under mu, read anywhere
+	stream Stream       // in place of fd; nil: fd
 }
 
 type connFlags uint8

@@ -29,7 +29,7 @@ const (
 )
 
 // tickShift makes a wheel tick of 1<<23 ns, about 8 ms: fine enough for timeouts, and coarse enough that the usual ping
-// interval stays within two levels of the wheel, where spreading a slot is cheap.
+// interval stays within two levels of the wheel, so that a timer is spread once at most.
 const tickShift = 23
 
 // Loop is one event loop. Its fields belong to its goroutine unless a comment says otherwise.
