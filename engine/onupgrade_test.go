@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -236,5 +237,150 @@ func TestHeaderInjectionIsImpossible(t *testing.T) {
 			}
 			c.Close()
 		}
+	})
+}
+
+// onEachKindOfRoute runs f over a callback route, a session's and a raw one, each of which sends back what WithOnUpgrade made of
+// the connection: its user data and its subprotocol.
+func onEachKindOfRoute(t *testing.T, f func(t *testing.T, start func(...engine.Option) *server, add func(s *server, pattern string, opts ...engine.RouteOption))) {
+	for _, layer := range []struct {
+		name string
+		add  func(s *server, pattern string, opts ...engine.RouteOption)
+	}{
+		{"callback", func(s *server, pattern string, opts ...engine.RouteOption) {
+			s.handle(pattern, teller{newEcho()}, opts...)
+		}},
+		{"session", func(s *server, pattern string, opts ...engine.RouteOption) {
+			s.session(pattern, func(ctx context.Context, s *engine.Session) error {
+				for range s.Messages(ctx) {
+					s.SendText(ctx, told(s.Conn()))
+				}
+				return nil
+			}, opts...)
+		}},
+		{"raw", func(s *server, pattern string, opts ...engine.RouteOption) {
+			h := newRawScript()
+			h.onFrame = func(c *engine.Conn, _ engine.Frame) { c.SendText(told(c)) }
+			s.raw(pattern, h, opts...)
+		}},
+	} {
+		t.Run(layer.name, func(t *testing.T) {
+			onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) { f(t, start, layer.add) })
+		})
+	}
+}
+
+// teller tells what it knows about the connection; it is no Upgrader.
+type teller struct{ *echo }
+
+func (teller) OnMessage(c *engine.Conn, _ frame.OpCode, _ []byte) { c.SendText(told(c)) }
+
+func told(c *engine.Conn) string { return fmt.Sprintf("%v|%s", c.UserData(), c.Subprotocol()) }
+
+// What Upgrader is to a handler, WithOnUpgrade is to a route of any kind.
+func TestTheOptionOnUpgradeAsksForEveryKindOfRoute(t *testing.T) {
+	onEachKindOfRoute(t, func(t *testing.T, start func(...engine.Option) *server, add func(*server, string, ...engine.RouteOption)) {
+		s := start(engine.WithOnUpgrade(func(u *engine.Upgrade) error {
+			u.UserData = "the engine's " + u.Request.PathValue("room")
+			return nil
+		}))
+		add(s, "/engine/{room}")
+		add(s, "/route/{room}", engine.Subprotocols("v2", "v1"), engine.WithOnUpgrade(func(u *engine.Upgrade) error {
+			switch u.Request.PathValue("room") {
+			case "closed":
+				return &engine.Rejection{Status: 403, Reason: "members only"}
+			case "broken":
+				return errors.New("the secret cause")
+			case "panic":
+				panic("in WithOnUpgrade")
+			}
+			u.Header.Set("X-Node", "n7")
+			u.UserData = u.Subprotocol + " " + u.Request.Header.Get("X-Custom")
+			u.Subprotocol = "v1"
+			return nil
+		}))
+		add(s, "/none/{room}", engine.WithOnUpgrade(nil))
+		if got := s.open("/engine/blue").ask(); got != "the engine's blue|" {
+			t.Errorf("the engine's: %q", got)
+		}
+		if got := s.open("/none/blue").ask(); got != "<nil>|" {
+			t.Errorf("none: %q", got)
+		}
+		c := s.connect()
+		c.send(upgradeRequest("/route/red", "Sec-WebSocket-Protocol: v1, v2", "X-Custom: yes"))
+		if status, head := c.readHead(); status != 101 || !strings.Contains(head, "\r\nX-Node: n7\r\n") || !strings.Contains(head, "\r\nSec-WebSocket-Protocol: v1\r\n") {
+			t.Fatalf("answer:\n%s", head)
+		}
+		if got := c.ask(); got != "v2 yes|v1" {
+			t.Errorf("the route's: %q", got)
+		}
+		for room, status := range map[string]int{"closed": 403, "broken": 500, "panic": 500} {
+			c := s.connect()
+			c.send(upgradeRequest("/route/" + room))
+			if _, body := c.expectRefusal(status); strings.Contains(body, "secret") || status == 403 && body != "members only\n" {
+				t.Errorf("%s: %q", room, body)
+			}
+			c.Close()
+		}
+		if logs := s.logs.String(); !strings.Contains(logs, "secret cause") || !strings.Contains(logs, "in WithOnUpgrade") || strings.Contains(logs, "members") {
+			t.Errorf("logged: %s", logs)
+		}
+	})
+}
+
+// The handler is asked before the route, which sees what the handler has made of the request; the first to refuse
+// refuses.
+func TestTheHandlersOnUpgradeComesBeforeTheOptions(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start()
+		s.handle("/{who}", newUpgrader(func(u *engine.Upgrade) error {
+			u.UserData = "handler"
+			u.Header.Set("X-By", "handler")
+			if u.Request.PathValue("who") == "handler" {
+				return &engine.Rejection{Status: 401}
+			}
+			return nil
+		}), engine.WithOnUpgrade(func(u *engine.Upgrade) error {
+			if u.Request.PathValue("who") != "nobody" {
+				return &engine.Rejection{Status: 402, Reason: fmt.Sprint(u.UserData)}
+			}
+			u.UserData = fmt.Sprint(u.UserData, ", then option")
+			u.Header.Add("X-By", "option")
+			return nil
+		}))
+		for who, status := range map[string]int{"handler": 401, "option": 402} {
+			c := s.connect()
+			c.send(upgradeRequest("/" + who))
+			if _, body := c.expectRefusal(status); status == 402 && body != "handler\n" {
+				t.Errorf("refused by the option with %q", body)
+			}
+			c.Close()
+		}
+		if got := s.open("/nobody").ask(); got != "handler, then option|" {
+			t.Errorf("user data %q", got)
+		}
+	})
+}
+
+// What OnUpgrade learns of a request it can hand on to the session, in the request's context.
+func TestOnUpgradeHandsItsContextToTheSession(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		type key struct{}
+		s := start()
+		got := make(chan string, 10)
+		s.session("/{room}", func(ctx context.Context, s *engine.Session) error {
+			got <- fmt.Sprintf("%v|%v|%s|%s", ctx.Value(key{}), s.Request().Context().Value(key{}), s.Request().PathValue("room"), s.Request().Header.Get("X-Custom"))
+			<-ctx.Done()
+			return nil
+		}, engine.WithOnUpgrade(func(u *engine.Upgrade) error {
+			u.Request = u.Request.WithContext(context.WithValue(u.Request.Context(), key{}, "user 7"))
+			return nil
+		}))
+		c := s.open("/hall", "X-Custom: yes")
+		if v := within(t, got); v != "user 7|user 7|hall|yes" {
+			t.Errorf("the session knows %q", v)
+		}
+		c.write(frame.Close, nil)
+		c.expectClose(frame.CloseNoStatus)
 	})
 }

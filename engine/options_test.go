@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -44,6 +45,13 @@ var optionBounds = []struct {
 	{"WithLifetime", settings(engine.WithLifetime, 0, 1, tenDays), settings(engine.WithLifetime, -1, tenDays+1)},
 	{"WithCloseTimeout", settings(engine.WithCloseTimeout, time.Millisecond, tenDays), settings(engine.WithCloseTimeout, 0, -1, time.Millisecond-1, tenDays+1)},
 	{"WithWriteTimeout", settings(engine.WithWriteTimeout, 0, 1, tenDays), settings(engine.WithWriteTimeout, -1, tenDays+1)},
+	{"WithSessionQueue", []engine.Option{engine.WithSessionQueue(1, 1), engine.WithSessionQueue(1e6, 1<<40)},
+		[]engine.Option{engine.WithSessionQueue(0, 1), engine.WithSessionQueue(-1, 1), engine.WithSessionQueue(1e6+1, 1), engine.WithSessionQueue(1, 0),
+			engine.WithSessionQueue(1, -1), engine.WithSessionQueue(1, 1<<40+1)}},
+	{"WithOverflow", []engine.Option{engine.WithOverflow(engine.OverflowSuspend, engine.OverflowClose), engine.WithOverflow(engine.OverflowClose, engine.OverflowSuspend)},
+		[]engine.Option{engine.WithOverflow(2, engine.OverflowSuspend), engine.WithOverflow(engine.OverflowSuspend, 2), engine.WithOverflow(255, 255)}},
+	{"WithCodec", settings(engine.WithCodec, engine.JSON, engine.Codec(tagged('x'))), settings(engine.WithCodec, engine.Codec(nil))},
+	{"WithOnUpgrade", settings(engine.WithOnUpgrade, nil, func(*engine.Upgrade) error { return nil }), nil},
 	{"WithAllowedOrigins", []engine.Option{engine.WithAllowedOrigins(), engine.WithAllowedOrigins("https://a", "http://*.b:1")},
 		[]engine.Option{engine.WithAllowedOrigins("a"), engine.WithAllowedOrigins("https://a", ""), engine.WithAllowedOrigins("*"), engine.WithAllowedOrigins("https://"),
 			engine.WithAllowedOrigins("https://*"), engine.WithAllowedOrigins("https://*."), engine.WithAllowedOrigins("https://a.*.b"), engine.WithAllowedOrigins("https://a/"), engine.WithAllowedOrigins("://a")}},
@@ -116,10 +124,42 @@ func TestAnOptionOutOfBoundsIsAnErrorThatNamesIt(t *testing.T) {
 	}
 }
 
+// Reserved bits mean something on raw routes alone.
+func TestReservedBitsAreRefusedElsewhere(t *testing.T) {
+	s := bare(t)
+	reserved := func(err error) bool {
+		var oe *engine.OptionError
+		return errors.As(err, &oe) && oe.Option == "WithReservedBits"
+	}
+	nop := func(context.Context, *engine.Session) error { return nil }
+	for i, bits := range []byte{0, frame.RSV1, frame.RSV1 | frame.RSV2 | frame.RSV3} {
+		pattern := fmt.Sprint("/", i)
+		if err := s.HandleRaw(pattern, newRawScript(), engine.WithReservedBits(bits)); err != nil {
+			t.Errorf("bits %x on a raw route: %v", bits, err)
+		}
+		if err := s.Handle(pattern+"/callback", newEcho(), engine.WithReservedBits(bits)); bits != 0 && !reserved(err) {
+			t.Errorf("bits %x on another: %v", bits, err)
+		}
+		if err := s.HandleSession(pattern+"/session", nop, engine.WithReservedBits(bits)); bits != 0 && !reserved(err) {
+			t.Errorf("bits %x on a session's: %v", bits, err)
+		}
+	}
+	for _, bits := range []byte{1, 8, 0x80, 0xFF} {
+		if err := s.HandleRaw("/bad", newRawScript(), engine.WithReservedBits(bits)); !reserved(err) {
+			t.Errorf("bits %x: %v", bits, err)
+		}
+	}
+	if _, err := s.Dial(context.Background(), "ws://127.0.0.1:1/", nil, newEcho(), engine.WithReservedBits(frame.RSV1)); !reserved(err) {
+		t.Errorf("Dial: %v", err)
+	}
+}
+
 // The figures of the table in the design.
 func TestDefaults(t *testing.T) {
 	for name, v := range map[string][2]any{
 		"ReadBuffer":       {engine.DefaultReadBuffer, 64 << 10},
+		"SessionMessages":  {engine.DefaultSessionMessages, 8},
+		"SessionBytes":     {engine.DefaultSessionBytes, 1 << 20},
 		"MaxHead":          {engine.DefaultMaxHead, 16 << 10},
 		"MaxFrameSize":     {engine.DefaultMaxFrameSize, 16 << 20},
 		"MaxMessageSize":   {engine.DefaultMaxMessageSize, 16 << 20},

@@ -27,7 +27,7 @@ func addRoutes(e *engine.Engine, r *relays, stream ...engine.RouteOption) error 
 		e.HandleRaw("/raw", rawEcho{}),
 		e.HandleSession("/session", echoSession),
 		e.HandleSession("/slow/{ms}", slowSession, engine.WithOnUpgrade(readSlowness)),
-		e.HandleSession("/json", countSession),
+		e.HandleSession("/json", countSession, engine.WithCodec(verbatim{engine.JSON})),
 		e.HandleSession("/stream", streamSession, stream...),
 	)
 }

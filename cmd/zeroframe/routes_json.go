@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"zeroframe/engine"
+	"zeroframe/frame"
 )
 
 // countSession answers a JSON object with the same object, its n one higher.
@@ -31,7 +32,7 @@ func countSession(ctx context.Context, s *engine.Session) error {
 }
 
 // object is the text of a JSON object with an integer named n. Kept as text, all else in it stays as it was: the order of
-// the fields, and numbers of any size and format.
+// the fields, numbers of any size and format, strings and their escapes.
 type object struct {
 	text       []byte
 	begin, end int // of n's value; of the last one, if there are several
@@ -69,8 +70,20 @@ func (o *object) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// MarshalJSON returns the text.
-func (o object) MarshalJSON() ([]byte, error) { return o.text, nil }
+// verbatim is engine.JSON, except that it sends an object's text, less the space between tokens: encoding/json would escape
+// characters of HTML in its strings.
+type verbatim struct{ engine.Codec }
+
+// Encode returns the message for an object, or what JSON makes of v.
+func (c verbatim) Encode(v any) (frame.OpCode, []byte, error) {
+	o, ok := v.(object)
+	if !ok {
+		return c.Codec.Encode(v)
+	}
+	var text bytes.Buffer
+	err := json.Compact(&text, o.text)
+	return frame.Text, text.Bytes(), err
+}
 
 // increment returns o with n one higher.
 func (o object) increment() object {
