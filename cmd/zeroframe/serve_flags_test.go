@@ -49,7 +49,7 @@ func TestOverflowSuspendMakesTheSenderWait(t *testing.T) {
 }
 
 func TestOverflowCloseEndsSessionsWhosePeerDoesNotRead(t *testing.T) {
-	p := start(t, "serve", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--overflow", "close",
+	p := start(t, "serve", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--overflow", "close", "--close-timeout", "100ms",
 		"--max-backpressure", "100KiB", "--session-queue-messages", "1000000", "--session-queue-bytes", "1TiB")
 	metrics := p.line("metrics on ")
 	c := openWire(t, p.line("listening on "), "/session")
@@ -78,11 +78,11 @@ func TestLifetimeEndsConnections(t *testing.T) {
 
 func TestPingPolicySaysWhatAnswersAPing(t *testing.T) {
 	for policy, closed := range map[string]bool{"strict": true, "any": false} {
-		url := start(t, "serve", "--listen", "127.0.0.1:0", "--ping-interval", "20ms", "--ping-timeout", "100ms",
+		url := start(t, "serve", "--listen", "127.0.0.1:0", "--ping-interval", "20ms", "--ping-timeout", "500ms",
 			"--ping-policy", policy).line("listening on ")
 		c := openWire(t, url, "/echo")
 		f, pings := wireFrame{}, 0
-		for pings < 4 && f.op != frame.Close { // it sends all the time, and no pong
+		for pings < 2 && f.op != frame.Close { // it sends all the time, and no pong
 			c.send(wireFrame{frame.Text, true, "still here"})
 			for f = c.read(); f.op == frame.Ping; f = c.read() {
 				pings++
