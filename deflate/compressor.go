@@ -18,8 +18,7 @@ const (
 	// Stateless keeps no writer, only small tables in a shared pool, where
 	// other levels keep one of 0.3 to 1.4 MB in each Compressor. It takes the
 	// time of FastestLevel, for slightly larger output on long messages. A
-	// message with a history, or in a window smaller than itself, is compressed
-	// at FastestLevel after all.
+	// message with a history is compressed at FastestLevel after all.
 	Stateless Level = -1
 	// HuffmanOnly makes no use of repetition, nor of a history: three times the
 	// speed and twice the size of FastestLevel on long messages.
@@ -140,17 +139,18 @@ func (c *Compressor) choose(s Setting, h *History, n int) (kind, []byte) {
 		// No distance exceeds the window if all there is fits into it.
 		window := 1 << bits
 		if n > window/2 && n+len(dict) > window {
-			return kindWindow + kind(bits-MinWindowBits), dict[max(0, len(dict)-window):]
+			return kindWindow + kind(bits-MinWindowBits), dict
 		}
 		dict = dict[max(0, len(dict)+n-window):]
 	}
-	switch {
-	case len(dict) == 0:
+	if len(dict) == 0 {
 		return k, nil
-	case n < shortLimit:
-		return kindShort, dict
-	case k == kindStateless: // which would allocate, and reaches back 8 KiB at most
-		return kindOf(FastestLevel), dict
+	}
+	if k == kindStateless { // which would allocate, and reaches back 8 KiB at most
+		k = kindOf(FastestLevel)
+	}
+	if n < flateLimit || n < shortLimit && k == kindOf(FastestLevel) {
+		k = kindShort
 	}
 	return k, dict
 }
@@ -158,9 +158,9 @@ func (c *Compressor) choose(s Setting, h *History, n int) (kind, []byte) {
 // reach returns how much of a history of size bytes serves a message of n bytes.
 // Indexing the dictionary is what context takeover costs: 1.1 us for each KiB,
 // against 2.4 us for a message of 128 bytes without. What a short message
-// repeats is nearly always in the last few messages, so it looks back over a
-// quarter; the replies of 128 bytes of JSON grow from 61 to 63 bytes by that.
-func reach(size, n int) int { return min(size, max(size/4, 2*n)) }
+// repeats is nearly always in the last few messages, so it looks back over 1 KiB
+// or an eighth: 128 bytes of JSON become 61 bytes with all of 4 KiB, and 63 so.
+func reach(size, n int) int { return min(size, max(1<<10, size/8, 2*n)) }
 
 // kind is one of the ways to compress: flate's levels by their number, and the
 // windows from 8 to 14 bits.

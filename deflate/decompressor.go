@@ -108,7 +108,10 @@ func (d *Decompressor) Step(dst []byte) (out []byte, done bool, err error) {
 		dst = dst[:len(dst)+n]
 		switch {
 		case err == errBlockFinal:
-			d.in.resume(d.window(dst))
+			if err := d.in.resume(d.window(dst)); err != nil {
+				d.stop()
+				return dst, false, err
+			}
 		case err == errEnd:
 			if d.h != nil {
 				d.h.Append(dst[d.entered:])

@@ -123,6 +123,25 @@ func TestFinalBlocksDoNotEndAMessage(t *testing.T) {
 	}
 }
 
+// Each costs as much as inflating a window.
+func TestFinalBlocksAreBounded(t *testing.T) {
+	many := func(block []byte, n int) []byte { return append(bytes.Repeat(block, n), 0) }
+	long := append(unhex("01 40 00 bf ff"), bytes.Repeat([]byte("x"), 64)...)
+	for _, in := range inflaters {
+		for _, h := range []*History{nil, NewHistory(maxWindow)} {
+			if got, err := in.inflate(many(unhex("03 00"), 60), 10, h); err != nil || len(got) != 0 {
+				t.Errorf("%s, a few empty ones: %q, %v", in.name, got, err)
+			}
+			if _, err := in.inflate(many(unhex("03 00"), 5000), 100000, h); err != ErrCorrupt {
+				t.Errorf("%s, many empty ones: %v", in.name, err)
+			}
+			if got, err := in.inflate(many(long, 1500), 64*1500, h); err != nil || len(got) != 64*1500 {
+				t.Errorf("%s, many long ones: %d bytes, %v", in.name, len(got), err)
+			}
+		}
+	}
+}
+
 func TestCorruptMessagesAreRefused(t *testing.T) {
 	for _, c := range []struct{ name, wire string }{
 		{"nothing", ""},

@@ -58,7 +58,9 @@ func (r *Reader) Read(p []byte) (int, error) {
 		r.count += n
 		switch {
 		case err == errBlockFinal:
-			r.in.resume(r.in.dictionary(r.h))
+			if err := r.in.resume(r.in.dictionary(r.h)); err != nil {
+				r.finish(err)
+			}
 		case err == errEnd:
 			r.finish(io.EOF)
 		case err != nil:

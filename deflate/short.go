@@ -5,15 +5,22 @@ import (
 	"math/bits"
 )
 
-// shortLimit is the length from which flate's fast levels look for matches.
-// Shorter messages they store or code by Huffman alone, even when there is a
+// flate's fast levels look for matches in messages of at least flateLimit bytes.
+// Shorter ones they store or code by Huffman alone, even when there is a
 // dictionary: with context takeover these are the messages that gain most. So
 // they are compressed here: one block with the fixed codes (RFC 1951, section
-// 3.2.6), the best there is at that length, with matches in the history and in
-// the message itself. 100 bytes of JSON become 57 in place of 110.
-const shortLimit = 128
+// 3.2.6), with matches in the history and in the message itself. 100 bytes of
+// JSON become 46 in 1 us, in place of 106 in 1.7 us.
+//
+// Up to shortLimit it is what FastestLevel does as well: 128 bytes become 56 in
+// 1.2 us, in place of 59 in 4.5 us; from 200 on flate's codes are a little
+// shorter, still at three times the time.
+const (
+	flateLimit = 128
+	shortLimit = 256
+)
 
-// short compresses messages of less than shortLimit bytes that have a history.
+// short compresses messages of less than shortLimit bytes behind a dictionary.
 type short struct {
 	text []byte // the dictionary and the message behind it
 	// table has, by the hash of four bytes, one more than where they were seen
