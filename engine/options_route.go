@@ -88,7 +88,7 @@ func WithCodec(c Codec) Setting {
 
 // WithOnUpgrade asks f about every request before it is answered: as Upgrader says, whose OnUpgrade is called before f
 // when the route's handler has one. f runs on a loop and must not block. A request whose context f replaces, in
-// u.Request, hands that on to the session's. Default: nobody is asked.
+// u.Request, hands that one's values on to the session's, but not its end. Default: nobody is asked.
 func WithOnUpgrade(f func(u *Upgrade) error) Setting {
 	return setting(func(s *settings) error { s.onUpgrade = f; return nil })
 }

@@ -117,7 +117,7 @@ func (c *Conn) beginSession(head []byte, request *http.Request) {
 	s := &Session{conn: c, request: request}
 	ctx := context.Background()
 	if request != nil {
-		ctx = request.Context()
+		ctx = context.WithoutCancel(request.Context()) // the calls that wait with ours trust that it ends with the connection
 	} else {
 		s.head = string(head)
 	}
@@ -138,6 +138,9 @@ func (s *Session) run(h SessionHandler) {
 		s.finish(err)
 	}()
 	err = h(s.ctx, s)
+	if err != nil {
+		_ = err.Error() // a nil pointer in an error panics here, where that is caught
+	}
 }
 
 // finish ends a session whose handler has ended.
@@ -231,9 +234,13 @@ func (s *Session) Context() context.Context { return s.ctx }
 func (s *Session) Request() *http.Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.head != "" {
-		s.request = s.conn.parseRequest(s.head)
-		s.head = ""
+	if head := s.head; head != "" {
+		s.mu.Unlock() // the peer's address stands under the output queue's lock, which goes before ours
+		request := s.conn.parseRequest(head)
+		s.mu.Lock()
+		if s.head != "" {
+			s.request, s.head = request, ""
+		}
 	}
 	if s.request != nil && s.request.Context() != s.ctx {
 		s.request = s.request.WithContext(s.ctx)
