@@ -99,7 +99,7 @@ func (c *Conn) Reply(op frame.OpCode, payload []byte) error {
 		return c.queue(frame.Header{Fin: true, OpCode: op}, payload, bounded)
 	}
 	f := c.flags.Load()
-	if f&(flagDeflate|flagExtended) != 0 && op != frame.Pong && (f&flagExtended != 0 || c.compresses(op, len(payload))) {
+	if f&(flagDeflate|flagExtended) != 0 && op != frame.Pong && (f&flagExtended != 0 || len(payload) >= c.route.compression.Threshold) {
 		return c.queue(frame.Header{Fin: true, OpCode: op}, payload, exempt)
 	}
 	if f&(flagSendClosed|flagFragment|flagMasking) == 0 {
