@@ -1,0 +1,143 @@
+package engine_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"zeroframe/engine"
+	"zeroframe/frame"
+)
+
+// dialAt opens a session as a client, on the server's own engine.
+func (s *server) dialAt(path string, opts ...engine.RouteOption) *engine.Session {
+	s.t.Helper()
+	session, err := s.DialSession(patiently(s.t), "ws://"+s.addr(s.t)+path, nil, opts...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return session
+}
+
+// A client's session is what a server's is: both ends here are sessions, of one engine.
+func TestDialSessionTalksToASession(t *testing.T) {
+	s := onSocket(t, engine.WithPingInterval(0))
+	s.session("/echo", echoSession)
+	s.session("/stream", streamSession)
+	for _, path := range []string{"/echo", "/stream"} {
+		session := s.dialAt(path)
+		if session.Request() != nil {
+			t.Errorf("a client has the request %+v", session.Request())
+		}
+		for _, n := range []int{0, 1, 125, 126, 65536, 300_000} {
+			if err := session.SendBinary(patiently(t), pattern(n)); err != nil {
+				t.Fatal(err)
+			}
+			expectMessage(t, session, frame.Binary, pattern(n))
+		}
+		if err := session.Close(3000, "enough"); err != nil {
+			t.Error(err)
+		}
+		expectEnd(t, session, engine.CloseReason{Code: 3000, Text: "enough"})
+	}
+}
+
+// What the server sends right behind its answer, and its close frame, are received in order.
+func TestDialSessionReceivesWhatCameWithTheAnswer(t *testing.T) {
+	p, s := newPeer(t), onSocket(t, engine.WithPingInterval(0))
+	for range 20 {
+		go func() {
+			c, _ := p.accept(switching + "\r\n" + string(answerTo(frame.Text, []byte("first"))) + string(answerTo(frame.Text, []byte("second"))) +
+				string(answerTo(frame.Close, closePayload(1013, "try again"))))
+			if f, _ := c.readMasked(); f.op != frame.Close || !bytes.Equal(f.payload, closePayload(1013, "")) {
+				t.Errorf("the client answered %v", f)
+			}
+			c.Close()
+		}()
+		session, err := s.DialSession(patiently(t), p.url("/"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		expectMessage(t, session, frame.Text, []byte("first"))
+		expectMessage(t, session, frame.Text, []byte("second"))
+		expectEnd(t, session, engine.CloseReason{Code: 1013, Text: "try again", Remote: true})
+	}
+}
+
+// Setters and Close act though the loop may not have opened the connection yet when DialSession returns.
+func TestDialedSessionObeysFromTheStart(t *testing.T) {
+	s := onSocket(t, engine.WithPingInterval(0))
+	s.session("/echo", echoSession)
+	for i := range 50 {
+		session := s.dialAt("/echo", engine.WithMaxFrameSize(200))
+		session.SetMaxFrameSize(1000)
+		if i%2 == 0 {
+			session.Close(4000, "at once")
+			expectEnd(t, session, engine.CloseReason{Code: 4000, Text: "at once"})
+			continue
+		}
+		if err := session.SendBinary(patiently(t), pattern(1000)); err != nil {
+			t.Fatal(err)
+		}
+		expectMessage(t, session, frame.Binary, pattern(1000))
+		session.Close(frame.CloseNormal, "")
+		expectEnd(t, session, engine.CloseReason{Code: frame.CloseNormal})
+	}
+}
+
+// The queue of a client's session pushes back on the server.
+func TestDialedSessionThatDoesNotReceivePushesBack(t *testing.T) {
+	s := onSocket(t, engine.WithPingInterval(0), engine.WithMaxBackpressure(100_000))
+	const count, size = 300, 100_000
+	sent := make(chan error, 1)
+	s.session("/", func(ctx context.Context, session *engine.Session) error {
+		for i := range count {
+			if err := session.SendBinary(ctx, fmt.Appendf(pattern(size), "%d", i)); err != nil {
+				sent <- err
+				return err
+			}
+		}
+		sent <- nil
+		return nil
+	})
+	session := s.dialAt("/", engine.WithSessionQueue(2, 1<<20))
+	eventually(t, "the server is stuck", func() bool {
+		for c := range s.Conns() {
+			if c.Buffered() > 0 {
+				return true
+			}
+		}
+		return false
+	})
+	select {
+	case err := <-sent:
+		t.Fatalf("all was sent to a client that does not receive: %v", err)
+	default:
+	}
+	for i := range count {
+		expectMessage(t, session, frame.Binary, fmt.Appendf(pattern(size), "%d", i))
+	}
+	if err := within(t, sent); err != nil {
+		t.Error(err)
+	}
+	expectEnd(t, session, engine.CloseReason{Code: frame.CloseNormal, Remote: true})
+}
+
+func TestDialSessionFailsAsDialDoes(t *testing.T) {
+	s := onSocket(t)
+	var refused *engine.HandshakeError
+	if _, err := s.DialSession(patiently(t), "ws://"+s.addr(t)+"/nowhere", nil); !errors.As(err, &refused) || refused.Status != 404 {
+		t.Errorf("no such route: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := s.DialSession(ctx, "ws://"+s.addr(t)+"/nowhere", nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("ended context: %v", err)
+	}
+	s.Engine.Close()
+	if _, err := s.DialSession(patiently(t), "ws://127.0.0.1:1/", nil); err != engine.ErrServerClosed {
+		t.Errorf("closed engine: %v", err)
+	}
+}
