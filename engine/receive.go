@@ -236,6 +236,7 @@ func (c *Conn) control(s *shard, op frame.OpCode, payload, around []byte) {
 		s.count.PingsIn++
 		s.serving.begin(c, payload, around, nil)
 		c.Reply(frame.Pong, payload)
+		c.countPong(len(payload))
 		if c.route.onPing != nil {
 			c.route.onPing.OnPing(c, payload)
 		}

@@ -281,18 +281,41 @@ func (c *Conn) written(queued int) {
 	c.followProgress(queued)
 }
 
+// maxPonged is how many bytes of pongs a session's peer that reads nothing is sent on top of MaxBackpressure.
+const maxPonged = 64 << 10
+
+// restsWhenFull reports whether a peer is not read while its output is above MaxBackpressure. What a session sends is
+// bounded by Send, which waits, so its peer is read on: two sessions that send each other more than that at once would
+// wait for each other otherwise. But it must not make the queue grow with pongs.
+func (c *Conn) restsWhenFull() bool {
+	if s := c.session(); s != nil {
+		return s.ponged > maxPonged
+	}
+	return !c.route.readWhileFull
+}
+
+// countPong keeps account of the pongs that join a queue which is too long already.
+func (c *Conn) countPong(payload int) {
+	if s := c.session(); s != nil && c.lc.Queued() > c.route.maxBackpressure {
+		s.ponged += frame.MaxHeaderSize + payload
+	}
+}
+
 // followBackpressure stops reading a peer that is far behind, and reports when it has caught up.
 func (c *Conn) followBackpressure(queued int) {
 	f := c.flags.Load()
 	switch {
 	case queued > c.route.maxBackpressure && f&flagFull == 0:
 		c.flags.Or(flagWantDrain)
-		if !c.route.readWhileFull {
+		if c.restsWhenFull() {
 			c.shard().count.Stalls++
 			c.flags.Or(flagFull)
 			c.updateReading()
 		}
 	case queued <= c.route.maxBackpressure/2:
+		if s := c.session(); s != nil {
+			s.ponged = 0
+		}
 		if f&flagFull != 0 {
 			c.flags.And(^flagFull)
 			c.updateReading()

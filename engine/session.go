@@ -47,6 +47,7 @@ type Session struct {
 	request   *http.Request
 
 	handed int64 // bytes of the message being received that the inbox got in pieces; loop only
+	ponged int   // bytes of pongs in an output queue above MaxBackpressure; loop only
 
 	current *pool.Buffer   // what the last Receive returned; the receiver's
 	reader  *messageReader // what the last NextReader returned; the receiver's

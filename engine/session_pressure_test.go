@@ -1,0 +1,74 @@
+package engine_test
+
+import (
+	"bytes"
+	"context"
+	"testing"
+	"time"
+
+	"zeroframe/engine"
+	"zeroframe/frame"
+)
+
+// Two sessions that send each other far more than MaxBackpressure at once, each receiving only after that, would wait for
+// each other if either stopped reading because its output is full.
+func TestSessionsThatSendEachOtherLargeMessagesAtOnceDoNotWaitForEachOther(t *testing.T) {
+	const size = 8 << 20
+	s := onSocket(t, engine.WithMaxBackpressure(64<<10), engine.WithWriteTimeout(patience))
+	exchange := func(ctx context.Context, c *engine.Session, fill byte) error {
+		if err := c.Send(ctx, frame.Binary, bytes.Repeat([]byte{fill}, size)); err != nil {
+			return err
+		}
+		m, err := c.Receive(ctx)
+		if err == nil && len(m.Payload) != size {
+			t.Errorf("got %d bytes", len(m.Payload))
+		}
+		return err
+	}
+	done := make(chan error, 2)
+	s.session("/", func(ctx context.Context, c *engine.Session) error {
+		done <- exchange(ctx, c, 'a')
+		return nil
+	})
+	c := s.dialSession()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	go func() { done <- exchange(ctx, c, 'b') }()
+	for range 2 {
+		if err := within(t, done); err != nil {
+			t.Error(err)
+		}
+	}
+	c.Receive(ctx) // gives back the payload, and waits for the close
+}
+
+// A peer that pings without reading is not read any more when the pongs have filled its queue.
+func TestASessionsPeerThatPingsAndDoesNotReadIsPushedBack(t *testing.T) {
+	s := onSocket(t, engine.WithMaxBackpressure(64<<10), engine.WithPingInterval(0), engine.WithWriteTimeout(patience))
+	conns := make(chan *engine.Conn, 1)
+	s.session("/", func(ctx context.Context, c *engine.Session) error {
+		conns <- c.Conn()
+		<-ctx.Done()
+		return nil
+	})
+	c := s.open("/")
+	conn := within(t, conns)
+	pings := bytes.Repeat(encode(true, frame.Ping, make([]byte, 100)), 1000)
+	c.SetWriteDeadline(time.Now().Add(patience))
+	stuck := make(chan struct{})
+	go func() {
+		defer close(stuck)
+		for {
+			if _, err := c.Write(pings); err != nil {
+				return
+			}
+		}
+	}()
+	eventually(t, "reading rests", func() bool { return s.Stats().Stalls > 0 })
+	most := conn.Buffered()
+	if most > 1<<20 {
+		t.Errorf("%d bytes are queued", most)
+	}
+	c.Close()
+	within(t, stuck)
+}
