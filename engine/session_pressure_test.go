@@ -13,8 +13,9 @@ import (
 // Two sessions that send each other far more than MaxBackpressure at once, each receiving only after that, would wait for
 // each other if either stopped reading because its output is full.
 func TestSessionsThatSendEachOtherLargeMessagesAtOnceDoNotWaitForEachOther(t *testing.T) {
-	const size = 8 << 20
-	s := onSocket(t, engine.WithMaxBackpressure(64<<10), engine.WithWriteTimeout(patience))
+	const size = 32 << 20
+	s := onSocket(t, engine.WithMaxBackpressure(64<<10), engine.WithWriteTimeout(5*time.Second),
+		engine.WithMaxMessageSize(size), engine.WithMaxFrameSize(size))
 	exchange := func(ctx context.Context, c *engine.Session, fill byte) error {
 		if err := c.Send(ctx, frame.Binary, bytes.Repeat([]byte{fill}, size)); err != nil {
 			return err
