@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -27,7 +28,8 @@ const (
 
 // FuzzConn gives a whole connection an upgrade request and then arbitrary bytes, cut at random, and compares all that
 // comes back with a plain decoder: the echoes and pongs, byte for byte and in order, and the code of the close. Nothing
-// may panic, and when the connection has ended no buffer may be out.
+// may panic, and when the connection has ended no buffer may be out. The same bytes go to a route with callbacks, to a
+// raw one that reflects every frame, and to a session.
 //
 // The bits of how: 0-2 the largest piece that is read or written at once, 3-4 how often a read or write is put off, 5-6
 // how the handler answers, 7 a narrow pipe.
@@ -48,67 +50,126 @@ func FuzzConn(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Cleanup(func() { e.Close() })
-	if err := e.Handle("/{$}", h); err != nil {
-		f.Fatal(err)
+	for _, err := range []error{
+		e.Handle("/callback", h),
+		e.HandleRaw("/raw", reflecting{h}),
+		e.HandleSession("/session", h.serve),
+		e.HandleSession("/narrow", h.serve, engine.WithSessionQueue(1, 50)),
+	} {
+		if err != nil {
+			f.Fatal(err)
+		}
 	}
 	seedConn(f)
 
 	f.Fuzz(func(t *testing.T, stream []byte, how byte, seed uint64) {
 		stream = stream[:min(len(stream), 8<<10)] // longer ones only take time
-		want := decodeConn(stream, how>>5&3)
-		faults := memconn.Faults{Seed: seed, Cut: int(how & 7), Again: 0.2 * float64(how>>3&3)}
-		if how&0x80 != 0 {
-			faults.Buffer = 100
+		mode := how >> 5 & 3
+		session := "/session"
+		if mode >= withPause {
+			session = "/narrow"
 		}
-		run := &execution{mode: how >> 5 & 3, ended: make(chan engine.CloseReason, 1)}
-		h.next = run
-		server, client := memconn.Pipe(faults)
-		watched := &closing{Stream: server, closed: make(chan struct{})}
-		if err := bridge.ServeStream(e, watched); err != nil {
-			t.Fatal(err)
-		}
-		defer client.Close()
-		late := time.AfterFunc(connPatience, func() { client.Close() }) // ends every read and write
-		defer late.Stop()
-
-		written := make(chan struct{})
-		go func() {
-			defer close(written)
-			client.Write(append([]byte(connRequest), stream...))
-		}()
-		if err := skipHead(client); err != nil {
-			t.Fatalf("the answer's head: %v", err)
-		}
-		got := make([]byte, len(want.output))
-		if n, err := io.ReadFull(client, got); err != nil || !bytes.Equal(got, want.output) {
-			t.Fatalf("got  % x, %v\nwant % x, then close %d", got[:n], err, want.output, want.code)
-		}
-		if want.code != frame.CloseAbnormal {
-			if err := readClose(client, want); err != nil {
-				t.Fatalf("%v; want close %d", err, want.code)
+		for _, route := range []struct {
+			path  string
+			trace connTrace
+			check func(io.Reader, connTrace) error
+		}{
+			{"/callback", decodeConn(stream, mode, false), expectOutput},
+			{"/raw", decodeConn(stream, mode, true), expectOutput},
+			{session, decodeConn(stream, withReply, false), expectAnyOrder},
+		} {
+			faults := memconn.Faults{Seed: seed, Cut: int(how & 7), Again: 0.2 * float64(how>>3&3)}
+			if how&0x80 != 0 {
+				faults.Buffer = 100
 			}
-		}
-		<-written
-		client.CloseWrite()
-		if rest, err := io.ReadAll(client); err != nil || len(rest) > 0 {
-			t.Fatalf("at the end: % x, %v", rest, err)
-		}
-		<-watched.closed
-		if r := <-run.ended; r.Code != want.code || r.Remote != want.remote || r.Text != want.text && want.remote {
-			t.Fatalf("ended with %+v, want %d %q, remote %v", r, want.code, want.text, want.remote)
-		}
-		if !late.Stop() {
-			t.Fatal("the connection did not end")
-		}
-		for end := time.Now().Add(connPatience); len(pool.Outstanding()) > 0; runtime.Gosched() {
-			if time.Now().After(end) {
-				t.Fatalf("still out: %v", pool.Outstanding())
+			h.next = &execution{mode: mode, ended: make(chan engine.CloseReason, 1), received: make(chan []string, 1)}
+			if err := h.next.run(e, faults, route.path, stream, route.trace, route.check); err != nil {
+				t.Fatalf("%s: %v", route.path, err)
+			}
+			if route.path == session {
+				got, err := await("the messages", h.next.received)
+				if err != nil || !slices.Equal(got, route.trace.messages) {
+					t.Fatalf("%s: received %q, %v, want %q", route.path, got, err, route.trace.messages)
+				}
+			}
+			for end := time.Now().Add(connPatience); len(pool.Outstanding()) > 0; runtime.Gosched() {
+				if time.Now().After(end) {
+					t.Fatalf("%s: still out: %v", route.path, pool.Outstanding())
+				}
 			}
 		}
 	})
 }
 
-const connRequest = "GET / HTTP/1.1\r\nHost: example.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+// run gives a connection the stream and compares what comes back.
+func (x *execution) run(e *engine.Engine, faults memconn.Faults, path string, stream []byte, want connTrace, check func(io.Reader, connTrace) error) error {
+	server, client := memconn.Pipe(faults)
+	watched := &closing{Stream: server, closed: make(chan struct{})}
+	if err := bridge.ServeStream(e, watched); err != nil {
+		return err
+	}
+	defer client.Close()
+	late := time.AfterFunc(connPatience, func() { client.Close() }) // ends every read and write
+	defer late.Stop()
+
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		client.Write(append([]byte("GET "+path+connRequest), stream...))
+	}()
+	if err := skipHead(client); err != nil {
+		return fmt.Errorf("the answer's head: %v", err)
+	}
+	if err := check(client, want); err != nil {
+		return err
+	}
+	<-written
+	client.CloseWrite()
+	if rest, err := io.ReadAll(client); err != nil || len(rest) > 0 {
+		return fmt.Errorf("at the end: % x, %v", rest, err)
+	}
+	if _, err := await("the end of the stream", watched.closed); err != nil {
+		return err
+	}
+	r, err := await("the reason", x.ended)
+	if err != nil {
+		return err
+	}
+	if r.Code != want.code || r.Remote != want.remote || r.Text != want.text && want.remote {
+		return fmt.Errorf("ended with %+v, want %d %q, remote %v", r, want.code, want.text, want.remote)
+	}
+	if !late.Stop() {
+		return errors.New("the connection did not end")
+	}
+	return nil
+}
+
+// await receives from ch, unless what it waits for does not come.
+func await[T any](what string, ch <-chan T) (v T, err error) {
+	select {
+	case v = <-ch:
+	case <-time.After(connPatience):
+		err = fmt.Errorf("%s did not come", what)
+	}
+	return v, err
+}
+
+// expectOutput reads exactly what is wanted, and the close frame.
+func expectOutput(r io.Reader, want connTrace) error {
+	got := make([]byte, len(want.output))
+	if n, err := io.ReadFull(r, got); err != nil || !bytes.Equal(got, want.output) {
+		return fmt.Errorf("got  % x, %v\nwant % x, then close %d", got[:n], err, want.output, want.code)
+	}
+	if want.code == frame.CloseAbnormal {
+		return nil
+	}
+	if err := readClose(r, want); err != nil {
+		return fmt.Errorf("%v; want close %d", err, want.code)
+	}
+	return nil
+}
+
+const connRequest = " HTTP/1.1\r\nHost: example.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 
 // How the handler answers a message.
@@ -127,8 +188,9 @@ type answering struct {
 }
 
 type execution struct {
-	mode  byte
-	ended chan engine.CloseReason
+	mode     byte
+	ended    chan engine.CloseReason
+	received chan []string // of a session
 }
 
 func (h *answering) OnOpen(c *engine.Conn) { c.SetUserData(h.next) }
@@ -201,23 +263,26 @@ func readClose(r io.Reader, want connTrace) error {
 		}
 	case len(p) == 1 || binary.BigEndian.Uint16(p) != uint16(want.code) || !utf8.Valid(p[2:]):
 		return fmt.Errorf("payload %q", p)
-	case want.remote && len(p) != 2:
-		return fmt.Errorf("the echo of a close repeats its text: %q", p)
+	case want.remote && string(p[2:]) != want.echo:
+		return fmt.Errorf("the answer to a close has the text %q, want %q", p[2:], want.echo)
 	}
 	return nil
 }
 
 // connTrace is what must become of a stream.
 type connTrace struct {
-	output []byte // frames of the server before its close frame
-	code   frame.CloseCode
-	text   string // of the peer's close frame
-	remote bool
+	output   []byte   // frames of the server before its close frame
+	messages []string // as described by describe
+	pongs    []string
+	code     frame.CloseCode
+	text     string // of the peer's close frame
+	echo     string // of the answer to that
+	remote   bool
 }
 
 // decodeConn is the engine in its plainest form: it sees the whole stream at once, and looks at its bytes in the order
-// in which they arrive.
-func decodeConn(b []byte, mode byte) (tr connTrace) {
+// in which they arrive. A raw route reflects every frame and knows no messages.
+func decodeConn(b []byte, mode byte, raw bool) (tr connTrace) {
 	tr.code = frame.CloseAbnormal // unless the stream says something else
 	var message []byte
 	var opcode byte
@@ -269,7 +334,7 @@ func decodeConn(b []byte, mode byte) (tr connTrace) {
 				opcode, message = op, nil
 			}
 			open = !fin
-			if len(message)+int(length) > connMaxMessage {
+			if !raw && len(message)+int(length) > connMaxMessage {
 				return fail(1009)
 			}
 		}
@@ -280,13 +345,22 @@ func decodeConn(b []byte, mode byte) (tr connTrace) {
 		for i := range body {
 			payload[i] = body[i] ^ key[i%4]
 		}
+		first := b[0]
 		b = b[header+4+len(body):]
 
 		switch {
 		case op == 8:
-			return tr.peerCloses(payload, whole)
+			tr = tr.peerCloses(payload, whole)
+			if raw {
+				tr.echo = tr.text
+			}
+			return tr
+		case raw && whole:
+			tr.output = appendServerFrame(tr.output, first, payload)
+		case raw:
 		case op == 9 && whole:
 			tr.output = appendServerFrame(tr.output, 0x8a, payload)
+			tr.pongs = append(tr.pongs, string(payload))
 		case !control:
 			message = append(message, payload...)
 			if opcode == 1 && !textSoFar(message, whole && fin) {
@@ -325,6 +399,7 @@ func (tr connTrace) peerCloses(payload []byte, whole bool) connTrace {
 
 // answer appends what the handler makes of a message.
 func (tr *connTrace) answer(opcode byte, message []byte, mode byte) {
+	tr.messages = append(tr.messages, describe(frame.OpCode(opcode), message))
 	if mode != withFragments {
 		tr.output = appendServerFrame(tr.output, 0x80|opcode, message)
 		return
