@@ -62,7 +62,11 @@ func (c *Compressor) Compress(dst, payload []byte, s Setting, h *History) []byte
 // Shrink is Compress for messages that are worth it: it reports false, leaving
 // dst as it was and payload out of the history, if the result would not be
 // shorter than payload. Such a message is to be sent raw. It writes at most
-// len(payload)+len(tail) bytes behind dst.
+// len(payload)+8 bytes behind dst.
+//
+// With a history a message of 16 to 255 bytes may grow by two: text that has
+// nothing in common with what was sent before does. Were it sent raw, the ones
+// like it that follow would find nothing either, for ever.
 func (c *Compressor) Shrink(dst, payload []byte, s Setting, h *History) ([]byte, bool) {
 	if len(payload) < 2 {
 		return dst, false
@@ -78,11 +82,14 @@ func (c *Compressor) compress(dst, payload []byte, s Setting, h *History, limit 
 		return append(dst, 0), true // section 7.2.3.6
 	}
 	base := len(dst)
+	k, dict := c.choose(s, h, len(payload))
 	c.out = sink{b: dst, max: noLimit}
 	if limit != noLimit {
+		if k == kindShort && len(payload) >= 16 {
+			limit = len(payload) + 2
+		}
 		c.out.max = base + limit + len(tail)
 	}
-	k, dict := c.choose(s, h, len(payload))
 	err := c.deflate(k, payload, dict)
 	out := c.out.b
 	c.out.b = nil
@@ -130,8 +137,9 @@ func (c *Compressor) choose(s Setting, h *History, n int) (kind, []byte) {
 	if k == kindHuffman {
 		return k, nil
 	}
+	takeover := h != nil && h.size > 0
 	c.dict = c.dict[:0]
-	if h != nil {
+	if takeover {
 		c.dict = h.newest(c.dict, reach(h.size, n))
 	}
 	dict := c.dict
@@ -143,7 +151,7 @@ func (c *Compressor) choose(s Setting, h *History, n int) (kind, []byte) {
 		}
 		dict = dict[max(0, len(dict)+n-window):]
 	}
-	if len(dict) == 0 {
+	if !takeover {
 		return k, nil
 	}
 	if k == kindStateless { // which would allocate, and reaches back 8 KiB at most

@@ -2,6 +2,7 @@ package deflate
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"testing"
 )
@@ -169,7 +170,7 @@ func TestMessagesThatDoNotShrinkAreLeftAlone(t *testing.T) {
 					if ok || string(out) != "head" {
 						t.Errorf("level %d, %d bytes of noise: %d bytes, %v", level, n, len(out)-4, ok)
 					}
-					if beyond := dst[:cap(dst)][4+n+len(tail):]; !bytes.Equal(beyond, make([]byte, len(beyond))) {
+					if beyond := dst[:cap(dst)][4+n+8:]; !bytes.Equal(beyond, make([]byte, len(beyond))) {
 						t.Errorf("level %d, %d bytes: written beyond the payload's length", level, n)
 					}
 					if h != nil && string(h.newest(nil, 512)) != "what was there before" {
@@ -186,14 +187,49 @@ func TestMessagesThatShrinkAreShorterAndInTheHistory(t *testing.T) {
 	for _, level := range levels {
 		for n := range sizes(400, 7919) {
 			m := bytes.Repeat([]byte("abcdefg"), n/7+1)[:n]
-			h := NewHistory(64)
-			out, ok := c.Shrink([]byte("head"), m, Setting{Level: level}, h)
+			out, ok := c.Shrink([]byte("head"), m, Setting{Level: level}, nil)
 			want := c.Compress(nil, m, Setting{Level: level}, nil)
 			if shrinks := len(want) < n; ok != shrinks {
 				t.Fatalf("level %d, %d bytes to %d: %v", level, n, len(want), ok)
 			}
-			if ok && (string(out) != "head"+string(want) || !bytes.Equal(h.newest(nil, 64), m[max(0, n-64):])) {
+			if ok && string(out) != "head"+string(want) {
 				t.Fatalf("level %d, %d bytes: %q", level, n, out)
+			}
+			if h := NewHistory(64); n > 300 {
+				out, ok := c.Shrink(nil, m, Setting{Level: level}, h)
+				if !ok || len(out) >= n || !bytes.Equal(h.newest(nil, 64), m[n-64:]) {
+					t.Fatalf("level %d, %d bytes, with history: %d, %v", level, n, len(out), ok)
+				}
+			}
+		}
+	}
+}
+
+// If a first message that has nothing to refer to were sent raw, so would all
+// that follow.
+func TestShortMessagesEnterTheHistoryToBeFound(t *testing.T) {
+	c := new(Compressor)
+	for _, level := range levels {
+		if level == HuffmanOnly {
+			continue
+		}
+		for _, before := range []int{0, DefaultHistory} {
+			h := NewHistory(DefaultHistory)
+			h.Append(noise(newRand(11), before))
+			total, raw := 0, 0
+			for i := range 20 {
+				m := fmt.Appendf(nil, `{"type":"tick","symbol":"ZFR","price":10%d.25}`, i)
+				out, ok := c.Shrink(nil, m, Setting{Level: level}, h)
+				if len(out) > len(m)+2 {
+					t.Errorf("level %d: %d bytes become %d", level, len(m), len(out))
+				}
+				total, raw = total+len(m), raw+len(m)
+				if ok {
+					raw += len(out) - len(m)
+				}
+			}
+			if raw > total/3 {
+				t.Errorf("level %d, behind %d bytes of something else: %d bytes become %d", level, before, total, raw)
 			}
 		}
 	}

@@ -20,7 +20,8 @@ const (
 	shortLimit = 256
 )
 
-// short compresses messages of less than shortLimit bytes behind a dictionary.
+// short compresses messages of less than shortLimit bytes in a stream with
+// history.
 type short struct {
 	text []byte // the dictionary and the message behind it
 	// table has, by the hash of four bytes, one more than where they were seen

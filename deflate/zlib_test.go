@@ -118,6 +118,9 @@ func TestZlibInflatesWhatIsCompressed(t *testing.T) {
 	c := new(Compressor)
 	for bits := MinWindowBits; bits <= MaxWindowBits; bits++ {
 		for _, level := range levels {
+			if raceEnabled && level > FastestLevel {
+				break
+			}
 			for _, kept := range []int{0, 300, DefaultHistory, maxWindow} {
 				h := NewHistory(min(kept, 1<<bits))
 				z.must('d', 0, bits, nil)
