@@ -43,6 +43,8 @@ func defaults() kong.Vars {
 		"session_messages":  strconv.Itoa(engine.DefaultSessionMessages),
 		"session_bytes":     bytes(engine.DefaultSessionBytes),
 		"policy":            engine.PolicyRefuse.String(),
+
+		"compress_threshold": bytes(engine.DefaultCompressionThreshold),
 	}
 }
 

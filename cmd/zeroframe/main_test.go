@@ -136,6 +136,12 @@ func TestWrongCommandLinesNameTheFlagAndExitWith2(t *testing.T) {
 		"serve --session-queue-bytes 0":    "--session-queue-bytes",
 		"serve --session-queue-bytes 2TiB": "--session-queue-bytes",
 		"serve --log-level loud":           "--log-level",
+		"serve --compress on":              "--compress",
+		"serve --compress-level 10":        `--compress-level: "10" is not 1 to 9`,
+		"serve --compress-level best":      "--compress-level",
+		"serve --compress-threshold -1":    "--compress-threshold",
+		"serve --window-bits 7":            "--window-bits: 7 is not between 8 and 15",
+		"serve --window-bits 16":           "--window-bits: 16 is not between 8 and 15",
 		"load --url http://localhost/":     "--url",
 		"load --conns 0":                   "--conns: 0 is not between",
 		"load --payload 1GiB":              "--payload",
@@ -167,7 +173,8 @@ func TestHelpShowsTheDefaultsOfTheEngine(t *testing.T) {
 		"--max-message=16MiB", "--max-frame=16MiB", "--read-buffer=64KiB", "--max-backpressure=1MiB", "--ping-interval=30s",
 		"--ping-timeout=15s", "--handshake-timeout=10s", "--close-timeout=5s", "--idle-timeout=0s", `--backpressure-policy="refuse"`,
 		"--write-timeout=30s", "--lifetime=0s", `--ping-policy="strict"`, "--session-queue-messages=8",
-		"--session-queue-bytes=1MiB", `--overflow="suspend"`,
+		"--session-queue-bytes=1MiB", `--overflow="suspend"`, `--compress="off"`, "--compress-level=1",
+		"--compress-threshold=512B", "--window-bits=15",
 		"/flood/{bytes}", "/session", "/slow/{ms}", "/json", "/stream", "/raw",
 	} {
 		if !strings.Contains(out.String(), want) {

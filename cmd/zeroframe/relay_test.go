@@ -22,7 +22,7 @@ func serveHere(t *testing.T, opts ...engine.Option) (url string, e *engine.Engin
 		t.Fatal(err)
 	}
 	r := newRelays(2)
-	if err := addRoutes(e, r); err != nil {
+	if err := addRoutes(e, r, routeOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	ln, err := e.Listen("tcp", "127.0.0.1:0")

@@ -13,8 +13,11 @@ import (
 	"zeroframe/frame"
 )
 
-// addRoutes registers what serve shows. stream are the limits of /stream.
-func addRoutes(e *engine.Engine, r *relays, stream ...engine.RouteOption) error {
+// routeOptions are what some routes are given of their own.
+type routeOptions struct{ stream, raw []engine.RouteOption }
+
+// addRoutes registers what serve shows.
+func addRoutes(e *engine.Engine, r *relays, o routeOptions) error {
 	echo := engine.HandlerFunc(func(c *engine.Conn, op frame.OpCode, payload []byte) { c.Reply(op, payload) })
 	// /send and /flood count on being told when a message does not fit, whatever the other routes do then.
 	told := engine.WithBackpressurePolicy(engine.PolicyRefuse)
@@ -24,11 +27,11 @@ func addRoutes(e *engine.Engine, r *relays, stream ...engine.RouteOption) error 
 		e.Handle("/send", relayHandler{relays: r}, told),
 		e.Handle("/flood/{bytes}", floodHandler{}, told),
 		e.Handle("/discard", engine.NopHandler{}),
-		e.HandleRaw("/raw", rawEcho{}),
+		e.HandleRaw("/raw", rawEcho{}, o.raw...),
 		e.HandleSession("/session", echoSession),
 		e.HandleSession("/slow/{ms}", slowSession, engine.WithOnUpgrade(readSlowness)),
 		e.HandleSession("/json", countSession, engine.WithCodec(verbatim{engine.JSON})),
-		e.HandleSession("/stream", streamSession, stream...),
+		e.HandleSession("/stream", streamSession, o.stream...),
 	)
 }
 

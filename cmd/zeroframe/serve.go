@@ -42,6 +42,8 @@ type serveCommand struct {
 	SessionQueueBytes    size   `default:"${session_bytes}" help:"Bytes of payload that it may. An empty queue takes any message."`
 	Overflow             string `enum:"suspend,close" default:"suspend" help:"What becomes of a session with a full queue, and of one whose peer does not read: both wait (suspend), or the connection is closed with 1008 (close)."`
 
+	compressFlags `embed:""`
+
 	Subprotocols []string `placeholder:"A,B" help:"Subprotocols spoken, the preferred one first."`
 	AnyOrigin    bool     `help:"Admit browsers from pages of every origin."`
 	NoUTF8       bool     `name:"no-utf8" help:"Do not check that text messages are UTF-8."`
@@ -84,7 +86,7 @@ var overflows = map[string]engine.Overflow{
 	"close":   engine.OverflowClose,
 }
 
-func (c *serveCommand) options(log *slog.Logger) []engine.Option {
+func (c *serveCommand) options(log *slog.Logger, compression engine.Setting) []engine.Option {
 	options := []engine.Option{
 		engine.WithLoops(c.Loops),
 		engine.WithReadBuffer(c.ReadBuffer.int()),
@@ -117,18 +119,25 @@ func (c *serveCommand) options(log *slog.Logger) []engine.Option {
 	if c.AnyOrigin {
 		options = append(options, engine.WithAnyOrigin())
 	}
+	if compression != nil {
+		options = append(options, compression)
+	}
 	return options
 }
 
-// streamLimits are the options of /stream: what flows through takes no memory, so that only flags limit it.
-func (c *serveCommand) streamLimits() (options []engine.RouteOption) {
+// routeOptions are those of /stream, where only flags limit what flows through, for it takes no memory; and of /raw,
+// which compresses only when it is told itself.
+func (c *serveCommand) routeOptions(compression engine.Setting) (o routeOptions) {
 	if c.MaxMessage == nil {
-		options = append(options, engine.WithMaxMessageSize(maxStream))
+		o.stream = append(o.stream, engine.WithMaxMessageSize(maxStream))
 	}
 	if c.MaxFrame == nil {
-		options = append(options, engine.WithMaxFrameSize(maxStream))
+		o.stream = append(o.stream, engine.WithMaxFrameSize(maxStream))
 	}
-	return options
+	if compression != nil {
+		o.raw = append(o.raw, compression)
+	}
+	return o
 }
 
 // Run serves until a signal.
@@ -141,14 +150,18 @@ func (c *serveCommand) Run(o output) error {
 		return usageError{fmt.Errorf("--log-level: %w", err)}
 	}
 	log := slog.New(slog.NewTextHandler(o.err, &slog.HandlerOptions{Level: level}))
-	e, err := engine.New(c.options(log)...)
+	compression, err := c.compressFlags.option()
+	if err != nil {
+		return err
+	}
+	e, err := engine.New(c.options(log, compression)...)
 	if err != nil {
 		return nameFlag(err)
 	}
 	defer e.Close()
 	relays := newRelays(c.Loops)
 	defer relays.stop()
-	if err := addRoutes(e, relays, c.streamLimits()...); err != nil {
+	if err := addRoutes(e, relays, c.routeOptions(compression)); err != nil {
 		return err
 	}
 	signals := make(chan os.Signal, 2)
