@@ -299,7 +299,7 @@ func TestOverflowCloseEndsAPeerThatSendsMoreThanIsReceived(t *testing.T) {
 // is read again the peer has the whole timeout.
 func TestPongDeadlineIsSuspendedWhileASessionsQueueIsFull(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
-		const timeout = 120 * time.Millisecond
+		const timeout = 250 * time.Millisecond // the test is never so slow
 		s := start(engine.WithPingInterval(20*time.Millisecond), engine.WithPingTimeout(timeout))
 		h := s.handOut("/", engine.WithSessionQueue(2, 1<<20))
 		c := s.open("/")
@@ -313,7 +313,7 @@ func TestPongDeadlineIsSuspendedWhileASessionsQueueIsFull(t *testing.T) {
 		c.send(full)
 		ping := c.nextPing() // pings go on
 		c.write(frame.Pong, ping)
-		c.quiet(2 * timeout)
+		c.quiet(timeout * 3 / 2)
 		if session.RTT() != 0 {
 			t.Error("a pong was read while the queue was full")
 		}
@@ -324,7 +324,7 @@ func TestPongDeadlineIsSuspendedWhileASessionsQueueIsFull(t *testing.T) {
 		c.nextPing()
 		c.send(full) // may be read, or not, before the pong is due: the deadline is far enough
 		s.until("the queue is full again", func() bool { return s.Stats().MessagesIn == 4 })
-		c.quiet(2 * timeout)
+		c.quiet(timeout * 3 / 2)
 		begin := time.Now()
 		receive()
 		c.answerClose(frame.CloseInternalError, "Ping timeout")
