@@ -28,6 +28,7 @@ type listener struct {
 	fd      int
 	orig    net.Listener // kept alive and open: collected, it would close the descriptor it shares a file with
 	watched bool
+	early   bool          // what is accepted may have come before the listener was tuned, and inherited nothing
 	resting bool          // descriptors ran out: nothing is accepted for a while
 	said    time.Duration // when complain last logged, by the loop's clock; 0: never
 	once    sync.Once
@@ -76,7 +77,7 @@ func (g *Group) Serve(ln net.Listener, stop <-chan struct{}) error {
 		}
 	}
 	l := g.quietest()
-	e := &listener{loop: l, fd: fd, orig: ln, ended: make(chan struct{})}
+	e := &listener{loop: l, fd: fd, orig: ln, ended: make(chan struct{}), early: ln.Addr().Network() == "tcp"}
 	if !l.Do(func() {
 		if l.stopping {
 			e.close(nil)
@@ -149,6 +150,7 @@ func (e *listener) accept() {
 		if err != nil {
 			switch acceptFault(err) {
 			case acceptNone:
+				e.early = false
 				return
 			case acceptDied:
 				continue
@@ -159,6 +161,9 @@ func (e *listener) accept() {
 			}
 			e.rest()
 			return
+		}
+		if e.early {
+			tuneTCP(fd, g.cfg.NoDelay, g.cfg.KeepAlive, g.cfg.UserTimeout) // fails only for one that has died
 		}
 		if g.cfg.MaxConns > 0 && g.Len() >= g.cfg.MaxConns {
 			e.refuse(fd, RefusedMaxConns)
