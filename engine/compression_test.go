@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"bytes"
+	"compress/flate"
 	"context"
 	"fmt"
 	"io"
@@ -36,6 +37,140 @@ var compressions = []struct {
 	{"takeover in, window of 512 B", engine.Compression{TakeoverIn: true, WindowBitsIn: 9, WindowBitsOut: 9}},
 	{"takeover out, stateless", engine.Compression{Threshold: -1, TakeoverOut: true, HistoryOut: 32 << 10, Level: deflate.Stateless}},
 	{"level 9, threshold", engine.Compression{Level: deflate.BestLevel, Threshold: 1000}},
+}
+
+// deflater compresses messages as a peer does that shares no code with the engine: by compress/flate.
+type deflater struct {
+	takeover bool
+	w        *flate.Writer
+	out      bytes.Buffer
+}
+
+// flushTail ends what is flushed, and is left out of messages (RFC 7692, section 7.2.1).
+const flushTail = "\x00\x00\xff\xff"
+
+func (d *deflater) message(p []byte) []byte {
+	d.out.Reset()
+	if d.w == nil {
+		d.w, _ = flate.NewWriter(&d.out, 6)
+	} else if !d.takeover {
+		d.w.Reset(&d.out)
+	}
+	d.w.Write(p)
+	d.w.Flush()
+	return bytes.TrimSuffix(bytes.Clone(d.out.Bytes()), []byte(flushTail))
+}
+
+// inflater is the other end of a stream. It has no byte in its window but those of its own messages, so that a message
+// that refers to anything else does not inflate.
+type inflater struct {
+	takeover bool
+	window   []byte
+}
+
+func (d *inflater) message(p []byte) ([]byte, error) {
+	whole := io.MultiReader(bytes.NewReader(p), strings.NewReader(flushTail+"\x01\x00\x00\xff\xff"))
+	out, err := io.ReadAll(flate.NewReaderDict(whole, d.window))
+	if d.takeover {
+		d.window = append(d.window, out...)
+		d.window = d.window[max(0, len(d.window)-32<<10):]
+	}
+	return out, err
+}
+
+// deflateClient is a client that speaks permessage-deflate by hand.
+type deflateClient struct {
+	*client
+	answer string // what the server agreed on
+	out    deflater
+	in     inflater
+}
+
+const (
+	offered         = "permessage-deflate; client_max_window_bits"
+	offeredAlone    = "permessage-deflate; client_no_context_takeover; server_no_context_takeover"
+	serverAlone     = "server_no_context_takeover"
+	clientAlone     = "client_no_context_takeover"
+	extensionsField = "Sec-WebSocket-Extensions: "
+)
+
+// openDeflate returns a connection upgraded at path with that offer, which must be accepted.
+func (s *server) openDeflate(path, offer string) *deflateClient {
+	s.t.Helper()
+	c := &deflateClient{client: s.connect()}
+	c.answer = c.upgrade(path, extensionsField+offer)
+	if !strings.HasPrefix(c.answer, deflate.Name) {
+		s.t.Fatalf("the answer to %q is %q", offer, c.answer)
+	}
+	c.out.takeover = !strings.Contains(c.answer, clientAlone)
+	c.in.takeover = !strings.Contains(c.answer, serverAlone)
+	return c
+}
+
+// upgrade makes the handshake and returns the extensions that the server agreed on, "" without the field.
+func (c *client) upgrade(path string, headers ...string) (extensions string) {
+	c.t.Helper()
+	c.send(upgradeRequest(path, headers...))
+	status, head := c.readHead()
+	if status != 101 {
+		c.t.Fatalf("upgrade at %s: %d\n%s", path, status, head)
+	}
+	if n := strings.Count(head, extensionsField[:len(extensionsField)-2]); n > 1 {
+		c.t.Fatalf("%d fields of extensions:\n%s", n, head)
+	}
+	_, rest, found := strings.Cut(head, "\r\n"+extensionsField)
+	extensions, _, _ = strings.Cut(rest, "\r\n")
+	if found && extensions == "" {
+		c.t.Fatalf("an empty field of extensions:\n%s", head)
+	}
+	return extensions
+}
+
+// deflated is a compressed message as a client sends it, in fragments of the given lengths and a last one.
+func deflated(op frame.OpCode, compressed []byte, lengths ...int) []byte {
+	wire := fragments(op, compressed, lengths...)
+	wire[0] |= frame.RSV1
+	return wire
+}
+
+// writeDeflated compresses and sends a message.
+func (c *deflateClient) writeDeflated(op frame.OpCode, payload []byte) {
+	c.t.Helper()
+	c.send(deflated(op, c.out.message(payload)))
+}
+
+// message reads a message in any number of fragments, and inflates it if it is compressed.
+func (c *deflateClient) message() (op frame.OpCode, payload []byte, compressed bool) {
+	c.t.Helper()
+	f := c.next()
+	op, payload, compressed = f.op, f.payload, f.rsv == frame.RSV1
+	if f.rsv&^frame.RSV1 != 0 || !op.IsData() {
+		c.t.Fatalf("got %v, want the beginning of a message", f)
+	}
+	for !f.fin {
+		if f = c.next(); f.op != frame.Continuation || f.rsv != 0 {
+			c.t.Fatalf("got %v inside a message", f)
+		}
+		payload = append(payload, f.payload...)
+	}
+	if compressed {
+		got, err := c.in.message(payload)
+		if err != nil {
+			c.t.Fatalf("the message does not inflate: %v after %d bytes %.60q", err, len(got), got)
+		}
+		payload = got
+	}
+	return op, payload, compressed
+}
+
+// expectMessage reads a message, compares it, and reports whether it was compressed.
+func (c *deflateClient) expectMessage(op frame.OpCode, payload []byte) (compressed bool) {
+	c.t.Helper()
+	gotOp, got, compressed := c.message()
+	if gotOp != op || !bytes.Equal(got, payload) {
+		c.t.Fatalf("got %v of %d bytes %.60q, want %v of %d bytes %.60q", gotOp, len(got), got, op, len(payload), payload)
+	}
+	return compressed
 }
 
 // layers answer each message with the same.
