@@ -7,11 +7,15 @@ import (
 )
 
 // Level is how hard to compress. From FastestLevel to BestLevel more time buys
-// fewer bytes, as in zlib.
+// fewer bytes, as in zlib: 1 KiB of JSON becomes 7 % shorter with 6 than with 1,
+// for up to half more time, and no shorter beyond. From 7 on each message pays
+// for clearing 640 KiB of tables. Messages of less than 128 bytes are compressed
+// alike at all levels but HuffmanOnly, in a way of our own.
 type Level int
 
 const (
-	// DefaultLevel is FastestLevel: 1 KiB of JSON in 5 us.
+	// DefaultLevel is FastestLevel: 1 KiB of varied JSON becomes 379 bytes in 5 us,
+	// or 299 in 7 us with a history of 4 KiB.
 	DefaultLevel Level = 0
 	FastestLevel Level = 1
 	BestLevel    Level = 9
@@ -85,7 +89,7 @@ func (c *Compressor) compress(dst, payload []byte, s Setting, h *History, limit 
 	k, dict := c.choose(s, h, len(payload))
 	c.out = sink{b: dst, max: noLimit}
 	if limit != noLimit {
-		if k == kindShort && len(payload) >= 16 {
+		if k == kindShort && len(payload) >= 16 && hasRoom(h) {
 			limit = len(payload) + 2
 		}
 		c.out.max = base + limit + len(tail)
@@ -137,7 +141,7 @@ func (c *Compressor) choose(s Setting, h *History, n int) (kind, []byte) {
 	if k == kindHuffman {
 		return k, nil
 	}
-	takeover := h != nil && h.size > 0
+	takeover := hasRoom(h)
 	c.dict = c.dict[:0]
 	if takeover {
 		c.dict = h.newest(c.dict, reach(h.size, n))
@@ -151,17 +155,21 @@ func (c *Compressor) choose(s Setting, h *History, n int) (kind, []byte) {
 		}
 		dict = dict[max(0, len(dict)+n-window):]
 	}
-	if !takeover {
-		return k, nil
-	}
-	if k == kindStateless { // which would allocate, and reaches back 8 KiB at most
-		k = kindOf(FastestLevel)
-	}
-	if n < flateLimit || n < shortLimit && k == kindOf(FastestLevel) {
-		k = kindShort
+	switch {
+	case n < flateLimit:
+		return kindShort, dict
+	case k > kindOf(FastestLevel) && k != kindStateless:
+		return k, dict
+	case n < aloneLimit || takeover && n < shortLimit:
+		return kindShort, dict
+	case k == kindStateless && takeover: // it would allocate, and reaches back 8 KiB at most
+		return kindOf(FastestLevel), dict
 	}
 	return k, dict
 }
+
+// hasRoom reports whether h is a history and not in place of none.
+func hasRoom(h *History) bool { return h != nil && h.size > 0 }
 
 // reach returns how much of a history of size bytes serves a message of n bytes.
 // Indexing the dictionary is what context takeover costs: 1.1 us for each KiB,

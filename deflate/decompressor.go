@@ -14,8 +14,8 @@ var (
 
 // Decompressor inflates messages that are complete. One belongs to one
 // goroutine, such as an event loop, and serves all its connections. It holds a
-// reader of 40 KB, and a buffer of at most 64 KiB, from its first use on. The
-// zero value is ready.
+// reader of 40 KB, and copies of at most 64 KiB of input and 32 KiB of history,
+// from its first use on. The zero value is ready.
 //
 // klauspost's readers cannot go on after they ran out of input, so a message is
 // inflated once it is complete. Where waiting for more is possible, a Reader

@@ -148,7 +148,8 @@ func (in *inflater) end() error {
 		return errEnd
 	case left == len(closing)-len(tail):
 		// The tail completed it. So it was an empty one, or one that was cut off
-		// and took the tail for data.
+		// and took the tail for data: then the text ends like it, which that of
+		// whole messages with such an end is not expected to.
 		if in.last == 0x0000ffff {
 			return ErrCorrupt
 		}
