@@ -245,9 +245,10 @@ func TestACodecIsTheEnginesOrTheRoutes(t *testing.T) {
 		s := start(engine.WithCodec(tagged('e')))
 		done := make(chan error, 10)
 		handler := func(ctx context.Context, s *engine.Session) error {
-			err := engine.SendValue(ctx, s, nil)
-			if err == nil || s.Request().URL.Path != "/json" && !errors.Is(err, errForeign) {
-				err = engine.SendValue(ctx, s, "nil was encoded")
+			// JSON has a null, the codec of the test has not.
+			if err := engine.SendValue(ctx, s, nil); s.Request().URL.Path != "/json" && !errors.Is(err, errForeign) {
+				done <- fmt.Errorf("a value that does not encode: %v", err)
+				return nil
 			}
 			for {
 				v, err := engine.ReceiveValue[string](ctx, s)
@@ -279,7 +280,6 @@ func TestACodecIsTheEnginesOrTheRoutes(t *testing.T) {
 		}
 		c := s.open("/json")
 		c.expect(frame.Text, []byte("null"))
-		c.expect(frame.Text, []byte(`"nil was encoded"`))
 		c.write(frame.Text, []byte(`"hello"`))
 		c.expect(frame.Text, []byte(`"hello!"`))
 		c.write(frame.Close, nil)

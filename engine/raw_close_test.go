@@ -396,3 +396,26 @@ func TestRawRouteReportsItsEndOnce(t *testing.T) {
 		})
 	}
 }
+
+// The pong that was awaited when we closed is delivered, and moves no deadline any more.
+func TestPongAfterOurCloseLeavesTheCloseTimeoutAlone(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		const timeout = 150 * time.Millisecond
+		s := start(engine.WithCloseTimeout(timeout))
+		h := newRawScript()
+		s.raw("/", h, engine.WithPingInterval(timeout/10))
+		c := s.open("/")
+		conn := within(t, h.opened)
+		ping := c.nextPing()
+		begin := time.Now()
+		conn.Close(4000, "answer me")
+		c.expectFrame(wireFrame{true, 0, frame.Close, closePayload(4000, "answer me")})
+		c.write(frame.Pong, ping)
+		c.expectEOF()
+		atLeast(t, "dropped", begin, timeout)
+		if r := h.wait(t); r.Err != engine.ErrCloseTimeout {
+			t.Errorf("reason %+v", r)
+		}
+		h.expectHeard(t, wireFrame{true, 0, frame.Pong, ping})
+	})
+}

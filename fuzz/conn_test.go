@@ -444,6 +444,15 @@ func clientFrame(first byte, payload string) string {
 func seedConn(f *testing.F) {
 	long := string(bytes.Repeat([]byte("0123456789"), 30))
 	hello := clientFrame(0x81, "Hello, 世界")
+	several := clientFrame(0x01, "frag") + clientFrame(0x80, "ment") + hello + clientFrame(0x02, "a") + clientFrame(0x89, "ping") +
+		clientFrame(0x00, long) + clientFrame(0x80, "b") + hello + clientFrame(0x81, "") + clientFrame(0x02, long) + clientFrame(0x80, "")
+	for mode := range 4 { // a session with a small queue, or one that reads in pieces, is in the middle of something each time
+		for _, s := range []string{several, several + clientFrame(0x88, "\x03\xe8bye"), several + "\x80\x80"} {
+			f.Add([]byte(s), byte(mode<<5|1|1<<3), uint64(mode))
+			f.Add([]byte(s), byte(mode<<5|7|1<<7), uint64(mode))
+			f.Add([]byte(s), byte(mode<<5), uint64(mode))
+		}
+	}
 	for i, s := range []string{
 		hello + clientFrame(0x82, "\xff\x00") + clientFrame(0x82, long) + clientFrame(0x81, ""),
 		clientFrame(0x01, "frag") + clientFrame(0x89, "ping") + clientFrame(0x00, "") + clientFrame(0x80, "ment") + clientFrame(0x8a, "pong"),
