@@ -38,7 +38,7 @@ func (s *Session) SendPrepared(ctx context.Context, p *Prepared) error {
 // send calls queue until it succeeds or need not be called again. by is the writer whose fragment it is, or nil.
 func (s *Session) send(ctx context.Context, by *messageWriter, queue func() error) error {
 	if ctx != s.ctx && ctx.Err() != nil {
-		return ctx.Err()
+		return s.cause(ctx.Err())
 	}
 	for {
 		err := queue()
@@ -52,6 +52,8 @@ func (s *Session) send(ctx context.Context, by *messageWriter, queue func() erro
 		if err = queue(); s.waitsAfter(err, by) {
 			if err = s.wait(ctx, w); err == nil {
 				err = errAgain
+			} else {
+				err = s.cause(err)
 			}
 		}
 		s.mu.Lock()
@@ -61,6 +63,16 @@ func (s *Session) send(ctx context.Context, by *messageWriter, queue func() erro
 			return s.outcome(err)
 		}
 	}
+}
+
+// cause returns why a context ended: with the session, from whose context it may be derived, or for itself.
+func (s *Session) cause(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.end != nil {
+		return s.end
+	}
+	return err
 }
 
 // waitsAfter reports whether what failed with err is tried again.

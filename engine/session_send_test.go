@@ -598,3 +598,32 @@ func TestWhatASessionSentLeavesBeforeItsClose(t *testing.T) {
 		c.answerClose(frame.CloseNormal, "")
 	})
 }
+
+// A context derived from the session's ends with it; the calls that wait say what ended the session all the same.
+func TestCallsWithAContextOfTheSessionsSayHowItEnded(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start(engine.WithPingInterval(0))
+		errs := make(chan error, 3)
+		s.session("/", func(ctx context.Context, c *engine.Session) error {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			_, err := c.Receive(ctx)
+			errs <- err
+			<-ctx.Done()
+			errs <- c.SendText(ctx, "too late")
+			_, err = c.NextWriter(ctx, frame.Text)
+			errs <- err
+			return nil
+		})
+		c := s.open("/")
+		c.write(frame.Close, closePayload(4321, "over"))
+		c.expectClose(4321)
+		for range 3 {
+			err := within(t, errs)
+			var end *engine.CloseError
+			if !errors.As(err, &end) || end.Reason.Code != 4321 {
+				t.Errorf("%v, want the peer's close", err)
+			}
+		}
+	})
+}

@@ -41,7 +41,7 @@ func (s *Session) NextWriter(ctx context.Context, op frame.OpCode) (io.WriteClos
 		err := s.wait(ctx, w)
 		s.mu.Lock()
 		s.senders.leave(w)
-		if err != nil {
+		if err != nil && s.end == nil {
 			return nil, err
 		}
 	}
@@ -63,6 +63,7 @@ type messageWriter struct {
 	begun bool            // a part of the message has left, or has gone to z
 	z     *deflate.Writer // compresses the message; nil: it leaves as it is
 	err   error           // sticky
+	ended bool            // by Close, or the handler's end
 }
 
 // Write adds p to the message; see NextWriter. It copies p before it returns.
@@ -164,7 +165,7 @@ func (w *messageWriter) recycle() {
 func (w *messageWriter) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err == errWriterClosed {
+	if w.ended {
 		return w.err
 	}
 	if w.err == nil {
@@ -175,7 +176,7 @@ func (w *messageWriter) Close() error {
 		w.fragment(rest, true)
 	}
 	err := w.err
-	w.end()
+	w.end(errWriterClosed)
 	return err
 }
 
@@ -183,15 +184,16 @@ func (w *messageWriter) Close() error {
 func (w *messageWriter) abandon() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err != errWriterClosed {
+	if !w.ended {
 		w.err = errAbandoned
-		w.end()
+		w.end(w.session.ended())
 	}
 }
 
-func (w *messageWriter) end() {
+// end gives back what the writer holds; later calls fail with err.
+func (w *messageWriter) end(err error) {
 	failed := w.err
-	w.err = errWriterClosed
+	w.err, w.ended = err, true
 	w.recycle()
 	s := w.session
 	if w.z != nil {
