@@ -23,6 +23,8 @@ type LoadConfig struct {
 	Payload   int    // bytes of each message
 	InFlight  int    // messages in flight per connection; at least 1
 	Text      bool   // text messages; otherwise binary
+	Kind      Kind   // what the payload is cut from
+	Compress  bool   // permessage-deflate is offered, with context takeover both ways, and used for every message
 	Loops     int    // event loops; 0: one per processor
 	ServerPID int    // process whose CPU time is taken too, on Linux; 0: none
 }
@@ -92,7 +94,7 @@ func Open(ctx context.Context, config LoadConfig) (*Load, error) {
 	}
 	l := &Load{
 		config:   config,
-		payloads: newPayloads(config.Payload),
+		payloads: newPayloads(config.Kind, config.Payload),
 		op:       frame.Binary,
 		idle:     make(chan struct{}, 1),
 	}
@@ -100,14 +102,19 @@ func Open(ctx context.Context, config LoadConfig) (*Load, error) {
 		l.op = frame.Text
 	}
 	for range min(config.Loops, config.Conns) {
-		e, err := engine.New(
+		options := []engine.Option{
 			engine.WithLoops(1),
 			engine.WithMaxConns(0),
 			engine.WithPingInterval(0),
 			engine.WithWriteTimeout(0),
 			engine.WithMaxFrameSize(max(int64(config.Payload), 125)),
 			engine.WithMaxMessageSize(max(int64(config.Payload), 1)),
-			engine.WithMaxBackpressure(config.InFlight*(config.Payload+frame.MaxHeaderSize)+1<<20))
+			engine.WithMaxBackpressure(config.InFlight*(config.Payload+frame.MaxHeaderSize) + 1<<20),
+		}
+		if config.Compress {
+			options = append(options, engine.WithCompression(engine.Compression{TakeoverIn: true, TakeoverOut: true, Threshold: -1}))
+		}
+		e, err := engine.New(options...)
 		if err != nil {
 			l.Close()
 			return nil, err
@@ -152,11 +159,11 @@ func (l *Load) Run(ctx context.Context, d time.Duration) (*Result, error) {
 	}
 	for _, lane := range l.lanes {
 		lane.latency.Reset()
-		lane.echoes, lane.window = 0, 0
+		lane.echoes, lane.window, lane.sent = 0, 0, 0
 	}
 	l.stopping.Store(false)
 	l.pending.Store(int64(len(ready)))
-	before := l.usage()
+	before, squeezed := l.usage(), l.squeezed()
 	begin := time.Now()
 	for _, p := range ready {
 		p.running.Store(true)
@@ -179,7 +186,9 @@ func (l *Load) Run(ctx context.Context, d time.Duration) (*Result, error) {
 	if !early {
 		l.drain()
 	}
-	return l.result(elapsed, before, atStop, l.usage()), nil
+	r := l.result(elapsed, before, atStop, l.usage())
+	r.Compression = l.compression(squeezed)
+	return r, nil
 }
 
 // drain waits until nothing is in flight.

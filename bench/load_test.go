@@ -14,13 +14,13 @@ import (
 )
 
 // serve runs h on a server in this process and returns the URL.
-func serve(t testing.TB, h engine.HandlerFunc) string {
+func serve(t testing.TB, h engine.HandlerFunc, options ...engine.RouteOption) string {
 	t.Helper()
 	e, err := engine.New(engine.WithLoops(1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Handle("/echo", h); err != nil {
+	if err := e.Handle("/echo", h, options...); err != nil {
 		t.Fatal(err)
 	}
 	ln, err := e.Listen("tcp", "127.0.0.1:0")
@@ -59,6 +59,7 @@ func TestLoadCountsTheEchoesOfAServer(t *testing.T) {
 		"text":      {Conns: 3, Payload: 1000, InFlight: 2, Loops: 1, Text: true},
 		"large":     {Conns: 2, Payload: 300_000, InFlight: 3, Loops: 1},
 		"empty":     {Conns: 2, Payload: 0, InFlight: 2, Loops: 1},
+		"json":      {Conns: 3, Payload: 500, InFlight: 3, Loops: 2, Kind: JSON},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var seen atomic.Uint64

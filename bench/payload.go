@@ -2,35 +2,95 @@ package bench
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 )
 
-// payloads makes the messages of a load and knows each again. The body of a message depends on its connection and is a
-// cut from one pseudo-random pattern, so that bytes which come back shifted, or from another connection, do not match;
-// the stamp at the front, and at the end where there is room, tells connection and sequence number, so that a message
-// which is lost, repeated, out of order or joined from two is noticed. All bytes are ASCII: they do as text too.
+// Kind is what the payload of messages is cut from.
+type Kind uint8
+
+const (
+	// Random is ASCII at random, the same in all messages of a connection but for their stamps: little can be saved
+	// without context takeover, and nearly everything with it.
+	Random Kind = iota
+	// JSON is records that differ in most fields, others in each message.
+	JSON
+)
+
+// String returns the kind's name in lower case.
+func (k Kind) String() string {
+	if k == JSON {
+		return "json"
+	}
+	return "random"
+}
+
+// MarshalText writes the name.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText reads the name.
+func (k *Kind) UnmarshalText(b []byte) error {
+	switch string(b) {
+	case "random":
+		*k = Random
+	case "json":
+		*k = JSON
+	default:
+		return fmt.Errorf("%q is not random or json", b)
+	}
+	return nil
+}
+
+// payloads makes the messages of a load and knows each again. The body of a message depends on its connection, JSON on
+// its number too, and is a cut from one pattern, so that bytes which come back shifted, or from another connection, do
+// not match; the stamp at the front, and at the end where there is room, tells connection and sequence number, so that a
+// message which is lost, repeated, out of order or joined from two is noticed. All bytes are ASCII: they do as text too.
 type payloads struct {
 	size    int
+	kind    Kind
+	shifts  int    // where a body may begin
 	pattern []byte // size bytes from every offset below shifts
 }
 
 const (
-	stampSize = 11 // 64 bits, six in each character
-	shifts    = 4096
+	stampSize  = 11 // 64 bits, six in each character
+	shifts     = 4096
+	jsonShifts = 256 << 10 // far more than the 32 KiB that a compressed message can refer back to
 )
 
-func newPayloads(size int) *payloads {
-	p := &payloads{size: size, pattern: make([]byte, size+shifts)}
+func newPayloads(kind Kind, size int) *payloads {
+	p := &payloads{size: size, kind: kind, shifts: shifts}
 	rnd := rand.New(rand.NewPCG(1, 2)) // every run sends the same bytes
+	if kind == JSON {
+		p.shifts = jsonShifts
+		p.pattern = Records(rnd, size+jsonShifts)
+		return p
+	}
+	p.pattern = make([]byte, size+shifts)
 	for i := range p.pattern {
 		p.pattern[i] = '0' + byte(rnd.Uint32()&63)
 	}
 	return p
 }
 
-func (p *payloads) body(id uint32) []byte {
-	at := int(id * 61 % shifts)
-	return p.pattern[at : at+p.size]
+// Records returns n bytes of JSON records that differ in most fields, cut where n ends.
+func Records(r *rand.Rand, n int) []byte {
+	names := []string{"alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"}
+	b := make([]byte, 0, n+200)
+	for len(b) < n {
+		b = fmt.Appendf(b, `{"id":%d,"user":%q,"price":%.2f,"ts":%d,"tags":[%q,"%x"],"active":%v},`, r.IntN(1e6), names[r.IntN(8)],
+			r.Float64()*1000, 1700000000+r.IntN(1e7), names[r.IntN(8)], r.Uint32(), r.IntN(2) == 0)
+	}
+	return b[:n]
+}
+
+func (p *payloads) body(id, sequence uint32) []byte {
+	at := uint64(id) * 61
+	if p.kind == JSON {
+		at += uint64(sequence) * uint64(p.size|1)
+	}
+	at %= uint64(p.shifts)
+	return p.pattern[at:][:p.size]
 }
 
 // putStamp writes the stamp, the lowest bits of the sequence number first: a payload too short for all of it begins
@@ -45,12 +105,20 @@ func putStamp(b *[stampSize]byte, id, sequence uint32) {
 
 // fill writes a whole message to b, which is p.size long.
 func (p *payloads) fill(b []byte, id, sequence uint32) {
-	copy(b, p.body(id))
-	p.restamp(b, id, sequence)
+	copy(b, p.body(id, sequence))
+	p.stamp(b, id, sequence)
 }
 
 // restamp turns a message of the same connection into the one with another sequence number.
 func (p *payloads) restamp(b []byte, id, sequence uint32) {
+	if p.kind == JSON {
+		p.fill(b, id, sequence)
+		return
+	}
+	p.stamp(b, id, sequence)
+}
+
+func (p *payloads) stamp(b []byte, id, sequence uint32) {
 	var stamp [stampSize]byte
 	putStamp(&stamp, id, sequence)
 	copy(b, stamp[:])
@@ -70,7 +138,7 @@ func (p *payloads) matches(b []byte, id, sequence uint32) bool {
 	if !bytes.Equal(b[:head], stamp[:head]) {
 		return false
 	}
-	body, end := p.body(id), p.size
+	body, end := p.body(id, sequence), p.size
 	if p.size >= 2*stampSize {
 		end -= stampSize
 		if !bytes.Equal(b[end:], stamp[:]) {

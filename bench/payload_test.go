@@ -8,39 +8,45 @@ import (
 
 func TestPayloadsMatchThemselvesAndNothingElse(t *testing.T) {
 	for _, size := range []int{0, 1, 2, 10, 11, 12, 21, 22, 23, 32, 1000, 70_000} {
-		t.Run(fmt.Sprint(size), func(t *testing.T) {
-			p := newPayloads(size)
-			b := make([]byte, size)
-			p.fill(b, 7, 1<<20+3)
-			if !p.matches(b, 7, 1<<20+3) {
-				t.Fatal("a payload does not match itself")
-			}
-			for i := 0; i < size; i += max(1, size/100) {
-				b[i] ^= 1
-				if p.matches(b, 7, 1<<20+3) {
-					t.Fatalf("a flipped bit in byte %d is not noticed", i)
-				}
-				b[i] ^= 1
-			}
-			if size > 0 && p.matches(b[1:], 7, 1<<20+3) || p.matches(append(slices.Clone(b), '0'), 7, 1<<20+3) {
-				t.Error("another length is not noticed")
-			}
-			if size >= 1 && p.matches(b, 7, 1<<20+4) {
-				t.Error("the next message of the connection is taken for this")
-			}
-			if size >= stampSize && p.matches(b, 8, 1<<20+3) {
-				t.Error("the message of another connection is taken for this")
-			}
-			p.restamp(b, 7, 1<<20+4)
-			if !p.matches(b, 7, 1<<20+4) {
-				t.Error("a restamped payload is not the next message")
-			}
-		})
+		for _, kind := range []Kind{Random, JSON} {
+			testPayloadsMatch(t, kind, size)
+		}
 	}
 }
 
+func testPayloadsMatch(t *testing.T, kind Kind, size int) {
+	t.Run(fmt.Sprint(kind, size), func(t *testing.T) {
+		p := newPayloads(kind, size)
+		b := make([]byte, size)
+		p.fill(b, 7, 1<<20+3)
+		if !p.matches(b, 7, 1<<20+3) {
+			t.Fatal("a payload does not match itself")
+		}
+		for i := 0; i < size; i += max(1, size/100) {
+			b[i] ^= 1
+			if p.matches(b, 7, 1<<20+3) {
+				t.Fatalf("a flipped bit in byte %d is not noticed", i)
+			}
+			b[i] ^= 1
+		}
+		if size > 0 && p.matches(b[1:], 7, 1<<20+3) || p.matches(append(slices.Clone(b), '0'), 7, 1<<20+3) {
+			t.Error("another length is not noticed")
+		}
+		if size >= 1 && p.matches(b, 7, 1<<20+4) {
+			t.Error("the next message of the connection is taken for this")
+		}
+		if size >= stampSize && p.matches(b, 8, 1<<20+3) {
+			t.Error("the message of another connection is taken for this")
+		}
+		p.restamp(b, 7, 1<<20+4)
+		if !p.matches(b, 7, 1<<20+4) {
+			t.Error("a restamped payload is not the next message")
+		}
+	})
+}
+
 func TestTwoHalvesOfDifferentMessagesDoNotMatch(t *testing.T) {
-	p := newPayloads(1000)
+	p := newPayloads(Random, 1000)
 	first, second := make([]byte, 1000), make([]byte, 1000)
 	p.fill(first, 3, 10)
 	p.fill(second, 3, 11)

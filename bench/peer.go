@@ -19,7 +19,8 @@ type lane struct {
 	latency *hdrhistogram.Histogram // nanoseconds
 	echoes  uint64                  // verified
 	window  uint64                  // of them, those before the time was up
-	scratch []byte                  // a message being made
+	sent    uint64
+	scratch []byte // a message being made
 }
 
 // slowest is the longest latency that the histogram tells apart; anything above counts as this.
@@ -72,6 +73,7 @@ func (p *peer) send(payload []byte, now time.Duration) bool {
 		p.fail(fmt.Errorf("send: %w", err))
 		return false
 	}
+	p.lane.sent++
 	return true
 }
 

@@ -14,6 +14,7 @@ func (r *Report) Write(w io.Writer) error {
 	r.writeHead(p)
 	r.writeSpeed(p)
 	r.writeCost(p)
+	r.writeCompression(p)
 	r.writeTrouble(p)
 	r.writeLast(p)
 	return p.err
@@ -55,7 +56,7 @@ func (r *Report) writeHead(p *printer) {
 		r.Server.GoVersion, r.Server.GOMAXPROCS, r.Server.GOGC, r.Server.Loops, plural(r.Server.Loops), r.where(0))
 	p.printf("load     in the command's process: %s, GOMAXPROCS=%d, GOGC=%s, %d loop%s%s\n",
 		r.Client.GoVersion, r.Client.GOMAXPROCS, r.Client.GOGC, r.Client.Loops, plural(r.Client.Loops), r.where(1))
-	p.printf("         closed loop, masked binary messages, every echo compared with what was sent\n")
+	p.printf("         closed loop, masked binary messages of %v, every echo compared with what was sent\n", r.Kind)
 	p.printf("rows     connections x payload x messages in flight; %v each after %v of warm-up, up to %d times until pools are full\n", r.Duration, r.Warmup, maxWarmups)
 	m := r.Machine
 	if m.Commit == "" {
@@ -131,6 +132,29 @@ func (r *Report) writeCost(p *printer) {
 	p.printf("heap/conn: live heap after a collection, connections open and idle, over none (rows of %d connections and more).\n\n", enoughConns)
 }
 
+// writeCompression is there when the load offered compression.
+func (r *Report) writeCompression(p *printer) {
+	if !r.Compress || len(r.Rows) == 0 {
+		return
+	}
+	rows := [][]string{{"row", "agreed", "ratio out", "ratio back", "MB/s wire out", "MB/s wire back"}}
+	for _, x := range r.Rows {
+		c := x.Compression
+		perSecond := func(bytes uint64) string {
+			if x.Total == 0 {
+				return "-"
+			}
+			return fmt.Sprintf("%.1f", float64(bytes)/float64(x.Total)*x.PerSecond/1e6)
+		}
+		rows = append(rows, []string{
+			x.String(), fmt.Sprint(c.Agreed), fmt.Sprintf("%.2f", c.SentRatio), fmt.Sprintf("%.2f", c.EchoedRatio),
+			perSecond(c.SentWire), perSecond(c.EchoedWire),
+		})
+	}
+	p.table(rows)
+	p.printf("agreed: connections with permessage-deflate. Ratios: payload over what of it was on the wire, out from the load, back from the server.\n\n")
+}
+
 // enoughConns: with fewer connections than this, what they cost drowns in what a server costs at all.
 const enoughConns = 500
 
@@ -176,6 +200,9 @@ func (r *Result) WriteText(w io.Writer) error {
 	fmt.Fprintf(t, "client CPU\t%s\n", r.Client)
 	if r.Server != nil {
 		fmt.Fprintf(t, "server CPU\t%s\n", *r.Server)
+	}
+	if r.Compression != nil {
+		fmt.Fprintf(t, "compression\t%s\n", r.Compression)
 	}
 	fmt.Fprintf(t, "errors\t%d\n", r.Errors)
 	if r.Error != "" {

@@ -21,6 +21,8 @@ type Result struct {
 
 	Client CPU  `json:"client_cpu"`
 	Server *CPU `json:"server_cpu,omitempty"` // with LoadConfig.ServerPID
+
+	Compression *Compression `json:"compression,omitempty"` // with LoadConfig.Compress
 }
 
 // Latency tells how long after its sending, queueing on our side included, a message's echo was seen.

@@ -90,7 +90,7 @@ const (
 )
 
 // measure runs one row against a fresh server. progress is told of the load while it runs.
-func (r Row) measure(ctx context.Context, s *Server, warmup, d time.Duration, progress func(*Load)) (*RowResult, error) {
+func (r Row) measure(ctx context.Context, s *Server, o Options, progress func(*Load)) (*RowResult, error) {
 	if _, err := s.Snapshot(ctx, true); err != nil { // the first makes what later ones use again
 		return nil, err
 	}
@@ -98,7 +98,9 @@ func (r Row) measure(ctx context.Context, s *Server, warmup, d time.Duration, pr
 	if err != nil {
 		return nil, err
 	}
-	load, err := Open(ctx, LoadConfig{URL: s.URL(r.Path), Conns: r.Conns, Payload: r.Payload, InFlight: r.InFlight})
+	load, err := Open(ctx, LoadConfig{
+		URL: s.URL(r.Path), Conns: r.Conns, Payload: r.Payload, InFlight: r.InFlight, Kind: o.Kind, Compress: o.Compress,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -109,14 +111,14 @@ func (r Row) measure(ctx context.Context, s *Server, warmup, d time.Duration, pr
 	}
 	progress(load)
 	defer progress(nil)
-	if err := warm(ctx, s, load, warmup); err != nil {
+	if err := warm(ctx, s, load, o.Warmup); err != nil {
 		return nil, err
 	}
 	calm, before, err := snapshots(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	result, err := load.Run(ctx, d)
+	result, err := load.Run(ctx, o.Duration)
 	if err != nil {
 		return nil, err
 	}

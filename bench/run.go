@@ -15,6 +15,8 @@ type Options struct {
 	Rows     []Row         // nil: DefaultRows
 	Duration time.Duration // of each row's measured run
 	Warmup   time.Duration // of the run before it that does not count, repeated while the server's pools fill; 0: none
+	Kind     Kind          // what payloads are cut from
+	Compress bool          // the load offers permessage-deflate; see LoadConfig
 	// Progress is told of each row as it begins, and of its load while that is open; may be nil. Any goroutine may read
 	// the load's Echoes until it is told of nil.
 	Progress func(row int, load *Load)
@@ -28,6 +30,8 @@ type Report struct {
 	Began    time.Time     `json:"began"`
 	Duration time.Duration `json:"duration_ns"` // of each row
 	Warmup   time.Duration `json:"warmup_ns"`
+	Kind     Kind          `json:"payload_kind"`
+	Compress bool          `json:"compress"`
 
 	Machine  Machine     `json:"machine"`
 	Client   Runtime     `json:"client"`
@@ -72,6 +76,8 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		Began:    time.Now(),
 		Duration: o.Duration,
 		Warmup:   o.Warmup,
+		Kind:     o.Kind,
+		Compress: o.Compress,
 		Machine:  Machine{Kernel: kernel(), Processor: processor(), CPUs: runtime.NumCPU(), Commit: commit()},
 	}
 	core := -1
@@ -123,7 +129,7 @@ func (r *Report) row(ctx context.Context, o Options, i int, row Row, core int) (
 			Loops:      shot.Loops,
 		}
 	}
-	return row.measure(ctx, s, o.Warmup, o.Duration, func(l *Load) { o.Progress(i, l) })
+	return row.measure(ctx, s, o, func(l *Load) { o.Progress(i, l) })
 }
 
 // OK reports whether every row ran and none had an error.

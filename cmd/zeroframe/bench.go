@@ -17,6 +17,8 @@ type benchCommand struct {
 	Duration time.Duration `default:"1500ms" help:"How long to measure each row."`
 	Warmup   time.Duration `default:"200ms" help:"How long to load before that; repeated while the server still fills its pools."`
 	Row      []string      `placeholder:"CONNS:PAYLOAD:INFLIGHT[:PATH]" help:"Rows to run instead of the default ones, such as 1000:32:16 or 100:16KiB:1:/send."`
+	Compress string        `enum:"off,no-takeover,takeover" default:"off" help:"Let the server agree to permessage-deflate as --compress of serve says, with a threshold of 0, and the load offer it."`
+	Kind     bench.Kind    `name:"payload-kind" default:"random" help:"What messages are made of: random characters, or json, which compresses as such messages do."`
 	JSON     string        `name:"json" placeholder:"FILE" help:"Also write the report to this file."`
 }
 
@@ -39,10 +41,14 @@ func (c *benchCommand) Run(o output) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	serve := []string{self, "serve", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--loops", "1", "--log-level", "warn"}
+	if c.Compress != "off" {
+		serve = append(serve, "--compress", c.Compress, "--compress-threshold", "0")
+	}
 	line := newProgress(o.err, time.Duration(len(rows))*(c.Warmup+c.Duration))
 	report, err := bench.Run(ctx, bench.Options{
-		Serve: []string{self, "serve", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--loops", "1", "--log-level", "warn"},
-		Rows:  rows, Duration: c.Duration, Warmup: c.Warmup,
+		Serve: serve, Kind: c.Kind, Compress: c.Compress != "off",
+		Rows: rows, Duration: c.Duration, Warmup: c.Warmup,
 		Progress: func(i int, l *bench.Load) { line.follow(rows[i].String(), l) },
 	})
 	line.stop()

@@ -22,6 +22,8 @@ type loadCommand struct {
 	Duration  time.Duration `default:"10s" help:"How long to measure."`
 	Warmup    time.Duration `default:"500ms" help:"How long to load before that."`
 	Text      bool          `help:"Send text messages instead of binary ones."`
+	Kind      bench.Kind    `name:"payload-kind" default:"random" help:"What messages are made of: random characters, or json, which compresses as such messages do."`
+	Compress  bool          `help:"Offer permessage-deflate, with context takeover both ways, compress every message where the server agrees, and say what came of it."`
 	Loops     int           `default:"${loops}" help:"Event loops."`
 	ServerPID int           `name:"server-pid" placeholder:"PID" help:"Report the CPU time of this process too (Linux)."`
 	JSON      bool          `name:"json" help:"Print the result as JSON."`
@@ -29,13 +31,14 @@ type loadCommand struct {
 
 // loadReport is what --json prints.
 type loadReport struct {
-	Command  []string `json:"command"`
-	URL      string   `json:"url"`
-	Conns    int      `json:"conns"`
-	Payload  int      `json:"payload"`
-	InFlight int      `json:"in_flight"`
-	Text     bool     `json:"text"`
-	Loops    int      `json:"loops"`
+	Command  []string   `json:"command"`
+	URL      string     `json:"url"`
+	Conns    int        `json:"conns"`
+	Payload  int        `json:"payload"`
+	InFlight int        `json:"in_flight"`
+	Text     bool       `json:"text"`
+	Kind     bench.Kind `json:"payload_kind"`
+	Loops    int        `json:"loops"`
 	*bench.Result
 }
 
@@ -55,7 +58,7 @@ func (c *loadCommand) Run(o output) error {
 	defer stop()
 	load, err := bench.Open(ctx, bench.LoadConfig{
 		URL: c.URL, Conns: c.Conns, Payload: c.Payload.int(), InFlight: c.Inflight,
-		Text: c.Text, Loops: c.Loops, ServerPID: c.ServerPID,
+		Text: c.Text, Kind: c.Kind, Compress: c.Compress, Loops: c.Loops, ServerPID: c.ServerPID,
 	})
 	if err != nil {
 		return nameFlag(err)
@@ -71,11 +74,11 @@ func (c *loadCommand) Run(o output) error {
 	if c.JSON {
 		encoder := json.NewEncoder(o.out)
 		encoder.SetIndent("", "  ")
-		err = encoder.Encode(loadReport{os.Args, c.URL, c.Conns, c.Payload.int(), c.Inflight, c.Text, load.Loops(), result})
+		err = encoder.Encode(loadReport{os.Args, c.URL, c.Conns, c.Payload.int(), c.Inflight, c.Text, c.Kind, load.Loops(), result})
 	} else {
-		text := "binary"
+		text := c.Kind.String() + " binary"
 		if c.Text {
-			text = "text"
+			text = c.Kind.String() + " text"
 		}
 		fmt.Fprintf(o.out, "command     %s\n", strings.Join(os.Args, " "))
 		fmt.Fprintf(o.out, "load        %d connections to %s, %d %s messages of %s in flight on each, %d loops\n",

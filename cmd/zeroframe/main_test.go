@@ -150,6 +150,9 @@ func TestWrongCommandLinesNameTheFlagAndExitWith2(t *testing.T) {
 		"load --warmup -1s":                "--warmup",
 		"load --loops -1":                  "--loops",
 		"load --server-pid -1":             "--server-pid",
+		"load --payload-kind xml":          `--payload-kind: "xml" is not random or json`,
+		"bench --payload-kind xml":         "--payload-kind",
+		"bench --compress on":              "--compress",
 		"bench --duration 0s":              "--duration",
 		"bench --row 100":                  "--row",
 	} {

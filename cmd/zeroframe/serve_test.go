@@ -293,6 +293,45 @@ func TestBenchRunsEndToEnd(t *testing.T) {
 	}
 }
 
+func TestBenchReportsCompression(t *testing.T) {
+	for mode, agreed := range map[string]string{"no-takeover": "20", "takeover": "20", "off": ""} {
+		var out bytes.Buffer
+		p := start(t, "bench", "--duration", "50ms", "--warmup", "0s", "--row", "20:1KiB:1:/session", "--compress", mode, "--payload-kind", "json")
+		for s := range p.lines {
+			fmt.Fprintln(&out, s)
+		}
+		if code := p.exit(); code != exitOK {
+			t.Fatalf("%s: exit code %d: %s\n%s", mode, code, p.errors(), &out)
+		}
+		_, table, there := strings.Cut(out.String(), "agreed")
+		if there != (agreed != "") || there && !strings.Contains(table, "/session      "+agreed+" ") {
+			t.Errorf("%s: %s", mode, &out)
+		}
+	}
+}
+
+func TestLoadSaysWhatCompressionCameTo(t *testing.T) {
+	p := start(t, "serve", "--listen", "127.0.0.1:0", "--compress", "takeover")
+	url := p.line("listening on ")
+	var out, errOut bytes.Buffer
+	args := []string{"load", "--url", url + "echo", "--conns", "5", "--payload", "1KiB", "--duration", "50ms", "--warmup", "20ms",
+		"--payload-kind", "json", "--compress"}
+	if code := run(append(args, "--json"), &out, &errOut); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, &errOut)
+	}
+	var r loadReport
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+		t.Fatal(err)
+	}
+	if c := r.Compression; r.Kind != bench.JSON || c == nil || c.Agreed != 5 || c.Sent != 1024*r.Total || c.SentRatio < 2 || c.EchoedRatio < 2 {
+		t.Errorf("%s", &out)
+	}
+	out.Reset()
+	if code := run(args, &out, &errOut); code != exitOK || !strings.Contains(out.String(), "permessage-deflate on 5 connections") {
+		t.Errorf("exit code %d: %s", code, &out)
+	}
+}
+
 func TestLoadPrintsJSON(t *testing.T) {
 	p := start(t, "serve", "--listen", "127.0.0.1:0")
 	url := p.line("listening on ")
