@@ -70,6 +70,9 @@ type messageWriter struct {
 func (w *messageWriter) Write(p []byte) (n int, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.err == nil && w.session.conn.flags.Load()&flagSendClosed != 0 { // not found out before the buffer is full
+		w.err = w.session.ended()
+	}
 	for len(p) > 0 && w.err == nil {
 		var m int
 		if w.buf == nil && len(p) >= pieceSize {
