@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cores returns the numbers of the processors this process may run on.
-func cores() (list []int) {
+// Cores returns the numbers of the processors this process may run on.
+func Cores() (list []int) {
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
 		return nil
@@ -22,8 +22,8 @@ func cores() (list []int) {
 	return list
 }
 
-// pin keeps all threads of this process on one processor, until restore is called.
-func pin(core int) (restore func(), err error) {
+// Pin keeps all threads of this process on one processor, until restore is called.
+func Pin(core int) (restore func(), err error) {
 	var before, set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &before); err != nil {
 		return nil, os.NewSyscallError("sched_getaffinity", err)
@@ -58,9 +58,9 @@ func setAffinity(set *unix.CPUSet) error {
 	return nil
 }
 
-// onCore runs f, which starts a process, on a thread that is pinned to a processor, for the process to inherit it.
+// OnCore runs f, which starts a process, on a thread that is pinned to a processor, for the process to inherit it.
 // A negative number: on any.
-func onCore(core int, f func() error) error {
+func OnCore(core int, f func() error) error {
 	if core < 0 {
 		return f()
 	}

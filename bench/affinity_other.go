@@ -2,9 +2,11 @@
 
 package bench
 
-// cores returns nil: processes are not pinned here.
-func cores() []int { return nil }
+// Cores returns nil: processes are not pinned here.
+func Cores() []int { return nil }
 
-func pin(int) (restore func(), err error) { return func() {}, nil }
+// Pin does nothing here.
+func Pin(int) (restore func(), err error) { return func() {}, nil }
 
-func onCore(_ int, f func() error) error { return f() }
+// OnCore runs f, and does nothing else here.
+func OnCore(_ int, f func() error) error { return f() }

@@ -4,5 +4,5 @@ package bench
 
 import "syscall"
 
-// childAttr keeps a terminal's interrupt from the server, which is told by us.
-func childAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+// ChildAttr keeps a terminal's interrupt from the server, which is told by us.
+func ChildAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownCPU returns the processor time this process has used, user and system, in steps of a microsecond.
-func ownCPU() time.Duration {
+// OwnCPU returns the processor time this process has used, user and system, in steps of a microsecond.
+func OwnCPU() time.Duration {
 	var r unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &r); err != nil {
 		return 0

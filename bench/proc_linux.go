@@ -13,8 +13,8 @@ import (
 // userHZ is the unit of times in /proc: 10 ms on every architecture that Go runs on.
 const userHZ = 100
 
-// cpuOf returns the processor time that another process has used, user and system, in steps of 10 ms.
-func cpuOf(pid int) (time.Duration, error) {
+// CPUOf returns the processor time that another process has used, user and system, in steps of 10 ms.
+func CPUOf(pid int) (time.Duration, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
@@ -34,9 +34,9 @@ func parseStat(b []byte) (time.Duration, error) {
 	return time.Duration(user+system) * time.Second / userHZ, errors.Join(err, err2)
 }
 
-// residentBytes returns the physical memory of this process.
-func residentBytes() uint64 {
-	b, err := os.ReadFile("/proc/self/statm")
+// ResidentOf returns the bytes of physical memory that a process holds; 0 when that is not known.
+func ResidentOf(pid int) uint64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
 		return 0
 	}

@@ -20,34 +20,34 @@ func TestCPUTimeIsReadPastACommandWithBrackets(t *testing.T) {
 }
 
 func TestOwnCPUTimeAgreesWithProc(t *testing.T) {
-	for end := ownCPU() + 50*time.Millisecond; ownCPU() < end; {
+	for end := OwnCPU() + 50*time.Millisecond; OwnCPU() < end; {
 	}
-	got, err := cpuOf(os.Getpid())
+	got, err := CPUOf(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if off := ownCPU() - got; off < -20*time.Millisecond || off > 100*time.Millisecond {
-		t.Errorf("%v by /proc, %v by getrusage", got, ownCPU())
+	if off := OwnCPU() - got; off < -20*time.Millisecond || off > 100*time.Millisecond {
+		t.Errorf("%v by /proc, %v by getrusage", got, OwnCPU())
 	}
-	if _, err := cpuOf(1 << 30); err == nil {
+	if _, err := CPUOf(1 << 30); err == nil {
 		t.Error("CPU time of a process that is not there")
 	}
 }
 
 func TestPinningIsTakenBack(t *testing.T) {
-	before := cores()
+	before := Cores()
 	if len(before) < 2 {
 		t.Skip("one processor")
 	}
-	restore, err := pin(before[1])
+	restore, err := Pin(before[1])
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := cores(); !slices.Equal(got, before[1:2]) {
+	if got := Cores(); !slices.Equal(got, before[1:2]) {
 		t.Errorf("pinned to %v", got)
 	}
 	restore()
-	if got := cores(); !slices.Equal(got, before) {
+	if got := Cores(); !slices.Equal(got, before) {
 		t.Errorf("after pinning %v, before %v", got, before)
 	}
 }

@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-func cpuOf(int) (time.Duration, error) {
+// CPUOf fails: what another process uses is known on Linux only.
+func CPUOf(int) (time.Duration, error) {
 	return 0, errors.New("bench: the CPU time of another process is known on Linux only")
 }
 
-// residentBytes returns 0: unknown.
-func residentBytes() uint64 { return 0 }
+// ResidentOf returns 0: unknown.
+func ResidentOf(int) uint64 { return 0 }
 
 func processor() string { return "" }

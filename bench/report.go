@@ -58,14 +58,7 @@ func (r *Report) writeHead(p *printer) {
 		r.Client.GoVersion, r.Client.GOMAXPROCS, r.Client.GOGC, r.Client.Loops, plural(r.Client.Loops), r.where(1))
 	p.printf("         closed loop, masked binary messages of %v, every echo compared with what was sent\n", r.Kind)
 	p.printf("rows     connections x payload x messages in flight; %v each after %v of warm-up, up to %d times until pools are full\n", r.Duration, r.Warmup, maxWarmups)
-	m := r.Machine
-	if m.Commit == "" {
-		m.Commit = "unknown"
-	}
-	if m.Processor == "" {
-		m.Processor = "unknown processor"
-	}
-	p.printf("machine  %d x %s, %s; commit %s\n\n", m.CPUs, m.Processor, m.Kernel, m.Commit)
+	p.printf("machine  %v\n\n", r.Machine)
 }
 
 // where says which processor one side was kept on.

@@ -66,9 +66,9 @@ type usage struct {
 }
 
 func (l *Load) usage() usage {
-	u := usage{client: ownCPU()}
+	u := usage{client: OwnCPU()}
 	if l.config.ServerPID != 0 {
-		if t, err := cpuOf(l.config.ServerPID); err == nil {
+		if t, err := CPUOf(l.config.ServerPID); err == nil {
 			u.server, u.serverKnown = t, true
 		}
 	}

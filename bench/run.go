@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -50,6 +51,16 @@ type Machine struct {
 	Commit    string `json:"commit,omitempty"` // of this program's source
 }
 
+// ThisMachine describes the machine, and what this program was built from.
+func ThisMachine() Machine {
+	return Machine{Kernel: kernel(), Processor: processor(), CPUs: runtime.NumCPU(), Commit: commit()}
+}
+
+// String writes it in a line.
+func (m Machine) String() string {
+	return fmt.Sprintf("%d x %s, %s; commit %s", m.CPUs, cmp.Or(m.Processor, "unknown processor"), m.Kernel, cmp.Or(m.Commit, "unknown"))
+}
+
 // Runtime is how the Go runtime of one side was set.
 type Runtime struct {
 	GoVersion  string `json:"go_version"`
@@ -78,11 +89,11 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		Warmup:   o.Warmup,
 		Kind:     o.Kind,
 		Compress: o.Compress,
-		Machine:  Machine{Kernel: kernel(), Processor: processor(), CPUs: runtime.NumCPU(), Commit: commit()},
+		Machine:  ThisMachine(),
 	}
 	core := -1
-	if list := cores(); len(list) >= 2 {
-		if restore, err := pin(list[1]); err == nil {
+	if list := Cores(); len(list) >= 2 {
+		if restore, err := Pin(list[1]); err == nil {
 			defer restore()
 			core = list[0]
 			r.Pinned, r.Cores = true, list[:2]

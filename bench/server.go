@@ -42,14 +42,14 @@ func StartServer(ctx context.Context, command, env []string, core int) (*Server,
 		exited:  make(chan struct{}),
 	}
 	s.command.Env = append(os.Environ(), env...)
-	s.command.SysProcAttr = childAttr()
+	s.command.SysProcAttr = ChildAttr()
 	s.command.Stderr = s.errors
 	out, in, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	s.command.Stdout = in
-	err = onCore(core, s.command.Start)
+	err = OnCore(core, s.command.Start)
 	in.Close()
 	if err != nil {
 		out.Close()

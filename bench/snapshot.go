@@ -59,8 +59,8 @@ func TakeSnapshot(e *engine.Engine, loops int, collect bool) Snapshot {
 		Loops:  loops,
 		Process: Process{
 			PID:         os.Getpid(),
-			CPUSeconds:  ownCPU().Seconds(),
-			RSS:         residentBytes(),
+			CPUSeconds:  OwnCPU().Seconds(),
+			RSS:         ResidentOf(os.Getpid()),
 			Allocs:      value(0) + value(1),
 			AllocBytes:  value(2),
 			LiveHeap:    value(3),
