@@ -21,6 +21,9 @@ type served struct {
 	pongs  chan string
 }
 
+// address is where the server listens.
+func (s *served) address() string { return strings.TrimPrefix(s.url, "ws://") }
+
 // echo replies with what it gets.
 type echo struct {
 	engine.NopHandler
@@ -66,16 +69,23 @@ func serve(t *testing.T) *served {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := e.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &served{url: "ws://" + ln.Addr().String(), closed: make(chan engine.CloseReason, 100), pongs: make(chan string, 100)}
+	s := &served{closed: make(chan engine.CloseReason, 100), pongs: make(chan string, 100)}
 	h := echo{served: s}
 	for path, h := range map[string]engine.Handler{"/echo": h, "/scripted": scripted{h}} {
 		if err := e.Handle(path, h, engine.Subprotocols("v2", "v1")); err != nil {
 			t.Fatal(err)
 		}
+	}
+	s.url = listen(t, e)
+	return s
+}
+
+// listen serves e on a port of its own until the test ends, and returns its address.
+func listen(t *testing.T, e *engine.Engine) string {
+	t.Helper()
+	ln, err := e.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
 	done := make(chan error, 1)
 	go func() { done <- e.Serve(ln) }()
@@ -85,7 +95,7 @@ func serve(t *testing.T) *served {
 			t.Error(err)
 		}
 	})
-	return s
+	return "ws://" + ln.Addr().String()
 }
 
 // within receives from ch, or fails the test.

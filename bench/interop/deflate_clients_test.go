@@ -1,0 +1,216 @@
+package interop
+
+import (
+	"bytes"
+	"compress/flate"
+	"context"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	coder "github.com/coder/websocket"
+	"github.com/gobwas/httphead"
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsflate"
+	"github.com/gobwas/ws/wsutil"
+	gorilla "github.com/gorilla/websocket"
+	"github.com/lxzan/gws"
+)
+
+// deflaters are the libraries' clients with their compression on. answers are what each must be answered on the terms of
+// the agreements (RFC 7692, section 7.1): client_max_window_bits only when it was offered.
+var deflaters = []struct {
+	name    string
+	dial    func(url string) (peer, error)
+	answers [5]string
+}{
+	{"gorilla", dialGorillaDeflate, [5]string{
+		none, none, none + "; server_max_window_bits=12", none + "; server_max_window_bits=9", none + "; server_max_window_bits=8"}},
+	{"coder", dialCoderDeflate(coder.CompressionNoContextTakeover), [5]string{
+		none, none, none + "; server_max_window_bits=12", none + "; server_max_window_bits=9", none + "; server_max_window_bits=8"}},
+	{"coder, takeover", dialCoderDeflate(coder.CompressionContextTakeover), [5]string{
+		none, pmd, pmd + noneIn + "; server_max_window_bits=12", pmd + noneIn + "; server_max_window_bits=9", pmd + noneIn + "; server_max_window_bits=8"}},
+	{"gws", dialGWSDeflate(gws.PermessageDeflate{}), [5]string{
+		none, none, none + "; server_max_window_bits=12", none + "; server_max_window_bits=9", none + "; server_max_window_bits=8"}},
+	{"gws, takeover", dialGWSDeflate(gws.PermessageDeflate{ServerContextTakeover: true, ClientContextTakeover: true}), [5]string{
+		none + "; client_max_window_bits=15", pmd + "; client_max_window_bits=15",
+		pmd + "; server_max_window_bits=12; client_max_window_bits=12",
+		pmd + "; server_max_window_bits=9; client_max_window_bits=9",
+		pmd + "; server_max_window_bits=8; client_max_window_bits=8"}},
+	{"gws, windows of 1 KiB", dialGWSDeflate(gws.PermessageDeflate{ServerContextTakeover: true, ClientContextTakeover: true, ServerMaxWindowBits: 10, ClientMaxWindowBits: 10}), [5]string{
+		none + "; server_max_window_bits=10; client_max_window_bits=10",
+		pmd + "; server_max_window_bits=10; client_max_window_bits=10",
+		pmd + "; server_max_window_bits=10; client_max_window_bits=10",
+		pmd + "; server_max_window_bits=9; client_max_window_bits=9",
+		pmd + "; server_max_window_bits=8; client_max_window_bits=8"}},
+	{"gobwas", dialGobwasDeflate, [5]string{
+		none, none, none + "; server_max_window_bits=12", none + "; server_max_window_bits=9", none + "; server_max_window_bits=8"}},
+}
+
+func TestEveryClientExchangesCompressedMessages(t *testing.T) {
+	for _, d := range deflaters {
+		for i, a := range agreements {
+			t.Run(d.name+"/"+a.name, func(t *testing.T) {
+				e, s := serveDeflate(t, a.c)
+				w := tapOn(t, s.address())
+				for _, route := range echoRoutes {
+					p, err := d.dial(w.url + route)
+					if err != nil {
+						t.Fatalf("%s: %v", route, err)
+					}
+					defer p.drop()
+					answer := within(t, w.answers)
+					if answer != d.answers[i] {
+						t.Fatalf("%s is answered %q, want %q", route, answer, d.answers[i])
+					}
+					exchange(t, p)
+					repeats(t, w, p, !strings.Contains(answer, noneIn), !strings.Contains(answer, noneOut))
+					if code, _, err := p.close(1000, "done"); err != nil || code != 1000 {
+						t.Errorf("%s: close is answered %d, %v", route, code, err)
+					}
+				}
+				compressed(t, e)
+			})
+		}
+	}
+}
+
+func dialGorillaDeflate(url string) (peer, error) {
+	d := gorilla.Dialer{WriteBufferSize: 512, EnableCompression: true, HandshakeTimeout: patience}
+	c, _, err := d.Dial(url, nil)
+	if err != nil {
+		return nil, err
+	}
+	c.SetReadDeadline(time.Now().Add(lasting))
+	return gorillaClient{c}, nil
+}
+
+func dialCoderDeflate(mode coder.CompressionMode) func(string) (peer, error) {
+	return func(url string) (peer, error) {
+		ctx, cancel := bounded()
+		defer cancel()
+		c, _, err := coder.Dial(ctx, url, &coder.DialOptions{CompressionMode: mode, CompressionThreshold: 1})
+		if err != nil {
+			return nil, err
+		}
+		c.SetReadLimit(-1)
+		return coderClient{c}, nil
+	}
+}
+
+func dialGWSDeflate(pd gws.PermessageDeflate) func(string) (peer, error) {
+	pd.Enabled, pd.Threshold = true, 1
+	return func(url string) (peer, error) {
+		c := &gwsClient{messages: make(chan gwsMessage, 100), pongs: make(chan string, 100), closed: make(chan error, 1)}
+		conn, _, err := gws.NewClient(c, &gws.ClientOption{Addr: url, CheckUtf8Enabled: true, HandshakeTimeout: patience, PermessageDeflate: pd})
+		if err != nil {
+			return nil, err
+		}
+		c.Conn = conn
+		go conn.ReadLoop()
+		return c, nil
+	}
+}
+
+func dialGobwasDeflate(url string) (peer, error) {
+	d := ws.Dialer{Extensions: []httphead.Option{wsflate.DefaultParameters.Option()}, Timeout: patience}
+	c, br, _, err := d.Dial(context.Background(), url)
+	if err != nil {
+		return nil, err
+	}
+	c.SetDeadline(time.Now().Add(lasting))
+	var r io.Reader = c
+	if br != nil { // something came behind the answer
+		r = br
+	}
+	return newGobwasDeflater(c, r, ws.StateClientSide, true), nil
+}
+
+// gobwasDeflater compresses on either side of a connection. The library leaves the frames to the user.
+type gobwasDeflater struct {
+	gobwasClient
+	side    ws.State
+	frames  wsutil.Reader
+	in, out wsflate.MessageState
+	z       *flate.Writer // nil: nothing was agreed on
+}
+
+func newGobwasDeflater(c net.Conn, r io.Reader, side ws.State, agreed bool) *gobwasDeflater {
+	d := &gobwasDeflater{gobwasClient: gobwasClient{Conn: c, r: r}, side: side}
+	d.frames = wsutil.Reader{Source: r, State: side, OnIntermediate: wsutil.ControlFrameHandler(c, side)}
+	if agreed {
+		d.frames.State |= ws.StateExtended
+		d.frames.Extensions = []wsutil.RecvExtension{&d.in}
+		d.out.SetCompressed(true)
+		d.z, _ = flate.NewWriter(nil, flate.DefaultCompression)
+	}
+	return d
+}
+
+func (d *gobwasDeflater) compressor(w io.Writer) wsflate.Compressor {
+	d.z.Reset(w)
+	return d.z
+}
+
+// send: the library ends the stream of each message with a last block, and then cuts its tail (RFC 7692, section 7.2.3.4).
+func (d *gobwasDeflater) send(text bool, payload []byte) error {
+	if d.z == nil {
+		return wsutil.WriteMessage(d.Conn, d.side, gobwasType(text), payload)
+	}
+	h := wsflate.Helper{Compressor: d.compressor}
+	f, err := h.CompressFrame(ws.NewFrame(gobwasType(text), true, payload))
+	if err != nil {
+		return err
+	}
+	if d.side.ClientSide() {
+		f = ws.MaskFrameInPlace(f)
+	}
+	return ws.WriteFrame(d.Conn, f)
+}
+
+func (d *gobwasDeflater) sendFragments(text bool, parts ...[]byte) error {
+	fragments := wsutil.NewWriterSize(d.Conn, d.side, gobwasType(text), 512)
+	if d.z == nil {
+		for _, p := range parts {
+			if _, err := fragments.Write(p); err != nil {
+				return err
+			}
+		}
+		return fragments.Flush()
+	}
+	fragments.SetExtensions(&d.out)
+	w := wsflate.NewWriter(fragments, d.compressor)
+	for _, p := range parts { // a flush behind each: several blocks (RFC 7692, section 7.2.3.5)
+		if _, err := w.Write(p); err != nil {
+			return err
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+	}
+	return fragments.Flush()
+}
+
+func (d *gobwasDeflater) receive() (bool, []byte, error) {
+	for {
+		h, err := d.frames.NextFrame()
+		if err != nil {
+			return false, nil, err
+		}
+		if h.OpCode.IsControl() {
+			if err := d.frames.OnIntermediate(h, &d.frames); err != nil {
+				return false, nil, err
+			}
+			continue
+		}
+		var r io.Reader = &d.frames
+		if d.in.IsCompressed() {
+			r = wsflate.NewReader(r, func(r io.Reader) wsflate.Decompressor { return flate.NewReader(r) })
+		}
+		var b bytes.Buffer
+		_, err = b.ReadFrom(r)
+		return h.OpCode == ws.OpText, b.Bytes(), err
+	}
+}
