@@ -231,6 +231,40 @@ func TestSessionsWaitUntilThePeerReads(t *testing.T) {
 	}
 }
 
+// The queue empties at any point of a sender's way from being refused to waiting for it. There is one sender for each
+// connection: with more, another's wake-up would make up for one that is lost.
+func TestSendersMissNoWakeUp(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start(engine.WithMaxBackpressure(1), engine.WithPingInterval(0))
+		s.narrow()
+		each := 4000
+		if s.cut() {
+			each = 500
+		}
+		s.session("/", func(ctx context.Context, session *engine.Session) error {
+			for range each {
+				if err := session.SendText(ctx, "x"); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		var all sync.WaitGroup
+		for range 4 {
+			c := s.open("/")
+			all.Go(func() {
+				for range each {
+					if f, err := c.readFrame(); err != nil || string(f.payload) != "x" {
+						t.Errorf("%v, %v", f, err)
+						return
+					}
+				}
+			})
+		}
+		all.Wait()
+	})
+}
+
 // A message above MaxBackpressure goes into an empty queue, and after another when that has left.
 func TestSessionsSendMessagesAboveMaxBackpressure(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
