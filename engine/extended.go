@@ -27,7 +27,8 @@ func (c *Conn) receiveExtended(s *shard, ch *frame.Chunk) {
 		if x.message != nil {
 			size += int64(len(x.message.B) - assemblyRoom)
 		}
-		if size > c.route.maxMessage || size < 0 {
+		bounded := c.route.raw == nil || c.flags.Load()&flagDeflate != 0 && x.rsv&frame.RSV1 != 0
+		if bounded && size > c.route.maxMessage || size < 0 {
 			c.faultTooBig("message", size, c.route.maxMessage)
 			return
 		}
@@ -40,15 +41,12 @@ func (c *Conn) receiveExtended(s *shard, ch *frame.Chunk) {
 		return
 	}
 	f := Frame{OpCode: ch.Header.OpCode, Fin: ch.Header.Fin, RSV: ch.Header.RSV, Payload: ch.Payload}
-	var buf *pool.Buffer
 	if c.assembly != nil {
-		buf = c.takeAssembly(s)
+		buf := c.takeAssembly(s)
 		f.Payload = buf.B[assemblyRoom:]
+		defer c.lc.Loop().Buffers().Put(buf) // a handler, or an extension, may panic
 	}
 	c.receiveFrame(s, x, &f)
-	if buf != nil {
-		c.lc.Loop().Buffers().Put(buf)
-	}
 }
 
 // receiveFrame takes a whole frame.
@@ -70,7 +68,9 @@ func (c *Conn) receiveFrame(s *shard, x *extensions, f *Frame) {
 	}
 	if c.route.raw != nil && !compressed {
 		s.count.MessagesIn++
+		s.serving.begin(c, f.Payload, f.Payload, nil)
 		c.route.raw.OnFrame(c, *f)
+		s.finishServing(c)
 		return
 	}
 	if x.message == nil {
@@ -89,36 +89,46 @@ func (c *Conn) receiveFrame(s *shard, x *extensions, f *Frame) {
 
 // receiveWhole delivers the message whose last frame has come.
 func (c *Conn) receiveWhole(s *shard, x *extensions, compressed bool) {
-	buf := x.message
-	x.message = nil
 	if compressed {
-		inflated, err := c.inflate(&s.decompressor, buf.B[assemblyRoom:], c.message, false)
-		pool.Put(buf)
+		inflated, err := c.inflate(&s.decompressor, x.message.B[assemblyRoom:], c.message, false)
 		if err != nil {
 			c.faultDeflate(err)
 			return
 		}
-		buf = inflated
-		if !c.route.deflateFirst {
-			f := Frame{OpCode: c.message, Fin: true, RSV: x.rsv &^ frame.RSV1, Payload: buf.B[assemblyRoom:]}
-			if !c.transform(x, &f) {
-				pool.Put(buf)
-				return
-			}
-			if len(f.Payload) != len(buf.B)-assemblyRoom || len(f.Payload) > 0 && &f.Payload[0] != &buf.B[assemblyRoom] {
-				other := pool.Get(assemblyRoom + len(f.Payload))
-				other.B = append(other.B[:assemblyRoom], f.Payload...)
-				pool.Put(buf)
-				buf = other
-			}
+		pool.Put(x.message)
+		x.message = inflated // where it is found if an extension panics
+		if !c.route.deflateFirst && !c.transformWhole(x) {
+			return
 		}
 	}
+	buf := x.message
+	x.message = nil
 	if c.message == frame.Text && !c.route.skipUTF8 && !utf8.Valid(buf.B[assemblyRoom:]) {
 		pool.Put(buf)
 		c.fault(frame.CloseInvalidPayload, "text is not UTF-8", errUTF8)
 		return
 	}
 	c.deliver(s, buf.B[assemblyRoom:], buf.B, buf)
+}
+
+// transformWhole lets a message pass the transformers after it was inflated, and reports whether it got through.
+func (c *Conn) transformWhole(x *extensions) bool {
+	payload := x.message.B[assemblyRoom:]
+	f := Frame{OpCode: c.message, Fin: true, RSV: x.rsv &^ frame.RSV1, Payload: payload}
+	if !c.transform(x, &f) {
+		return false
+	}
+	if size := int64(len(f.Payload)); size > c.route.maxMessage {
+		c.faultTooBig("message", size, c.route.maxMessage)
+		return false
+	}
+	if len(f.Payload) != len(payload) || len(payload) > 0 && &f.Payload[0] != &payload[0] {
+		other := pool.Get(assemblyRoom + len(f.Payload))
+		other.B = append(other.B[:assemblyRoom], f.Payload...)
+		pool.Put(x.message)
+		x.message = other
+	}
+	return true
 }
 
 var errReservedBits = &frame.Error{Code: frame.CloseProtocolError, Reason: "reserved bits that no extension has cleared"}
@@ -154,21 +164,43 @@ func appendPooled(buf *pool.Buffer, p []byte) *pool.Buffer {
 	return buf
 }
 
+// frameExtended is queueFrame for a fragment on a connection with transformers.
+func (c *Conn) frameExtended(f Frame, b bound) error {
+	x := c.extensions()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	c.lc.Lock()
+	flags := c.flags.Load()
+	if (f.OpCode == frame.Continuation) != (flags&flagFragment != 0) && flags&flagSendClosed == 0 {
+		return c.unlock(ErrFragment)
+	}
+	op := f.OpCode
+	if flags&flagFragment != 0 {
+		op = c.more().fragment
+	}
+	c.lc.Unlock(false)
+	return c.fragmentExtended(x, op, f.Payload, f.Fin, f.RSV, b)
+}
+
 // fragmentExtended is queueFragment on a connection with transformers: the fragment passes them as it is, and is not
 // compressed. The caller holds x.mu.
-func (c *Conn) fragmentExtended(x *extensions, op frame.OpCode, payload []byte, fin bool, b bound) error {
+func (c *Conn) fragmentExtended(x *extensions, op frame.OpCode, payload []byte, fin bool, rsv byte, b bound) error {
 	c.lc.Lock()
-	h := frame.Header{Fin: fin, OpCode: op}
+	h := frame.Header{Fin: fin, OpCode: op, RSV: rsv}
 	if f := c.flags.Load(); f&flagFragment != 0 {
 		if c.more().fragment != op && f&flagSendClosed == 0 {
 			return c.unlock(ErrFragment)
 		}
 		h.OpCode = frame.Continuation
-	} else if err := c.admits(len(payload), b); err != nil {
+	} else if err := c.admits(0, exempt); err != nil {
 		return c.unlock(err)
 	}
 	if b != exempt {
-		if err := c.fits(len(payload), b); err != nil {
+		err := c.fits(len(payload), b)
+		if err == errDropped && (!fin || h.OpCode == frame.Continuation) {
+			err = ErrBackpressure // without it the other fragments would make another message
+		}
+		if err != nil {
 			return c.unlock(err)
 		}
 	}
@@ -184,6 +216,11 @@ func (c *Conn) sendExtended(x *extensions, h frame.Header, payload []byte, whole
 	copied.B = append(copied.B, payload...)
 	f := Frame{OpCode: h.OpCode, Fin: h.Fin, RSV: h.RSV, Payload: copied.B}
 	var squeezed *pool.Buffer
+	defer func() {
+		if squeezed != nil {
+			pool.Put(squeezed)
+		}
+	}()
 	squeeze := func() {
 		if whole && c.flags.Load()&flagDeflate != 0 && c.compresses(h.OpCode, len(f.Payload)) {
 			if squeezed = c.shrink(f.Payload, x.out); squeezed != nil {
@@ -197,14 +234,14 @@ func (c *Conn) sendExtended(x *extensions, h frame.Header, payload []byte, whole
 	}
 	for _, t := range x.list {
 		if err := t.Outgoing(&f); err != nil {
+			if squeezed != nil && x.out != nil { // what later messages would refer to is not sent
+				c.closeWith(CloseReason{Code: frame.CloseInternalError, Text: "message given up", Err: err})
+			}
 			return err
 		}
 	}
 	if !c.route.deflateFirst {
 		squeeze()
-	}
-	if squeezed != nil {
-		defer pool.Put(squeezed)
 	}
 	h.RSV = f.RSV
 	c.lc.Lock()

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
@@ -163,7 +164,11 @@ func (c *Conn) negotiate(h *handshake.Head) string {
 	if to.compression != nil {
 		if p, answer, ok := deflate.Negotiate(offers, to.compression.terms(frame.Server)); ok {
 			c.beginDeflate(p)
-			answers = append(answers, answer)
+			at := len(answers)
+			if to.deflateFirst {
+				at = 0 // the order of the answer is that of the operations (RFC 6455, section 9.1)
+			}
+			answers = slices.Insert(answers, at, answer)
 		}
 	}
 	c.extended()

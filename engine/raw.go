@@ -162,7 +162,7 @@ func (c *Conn) queueFrame(f Frame, b bound) error {
 	case f.Fin && f.OpCode != frame.Continuation:
 		return c.queue(h, f.Payload, b)
 	case c.flags.Load()&flagExtended != 0:
-		return c.queueFragment(f.OpCode, f.Payload, f.Fin, 0, nil, b)
+		return c.frameExtended(f, b)
 	}
 	c.lc.Lock()
 	flags := c.flags.Load()

@@ -43,7 +43,7 @@ func (c *Conn) queueFragment(op frame.OpCode, payload []byte, fin bool, rsv byte
 			return ErrFragment
 		}
 		if len(x.list) > 0 {
-			return c.fragmentExtended(x, op, payload, fin, b)
+			return c.fragmentExtended(x, op, payload, fin, 0, b)
 		}
 	}
 	c.lc.Lock()

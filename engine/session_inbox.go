@@ -114,9 +114,10 @@ func (s *Session) take(op frame.OpCode, payload []byte) {
 	s.push(it)
 }
 
-// handOver queues what has come of a message that is not complete, for a session's reader.
+// handOver queues what has come of a message that is not complete, for a session's reader. What extensions have yet to
+// see is no part of a message.
 func (c *Conn) handOver(s *shard) {
-	if c.assembly == nil || len(c.assembly.B) == assemblyRoom {
+	if c.assembly == nil || len(c.assembly.B) == assemblyRoom || c.flags.Load()&flagExtended != 0 {
 		return
 	}
 	to := c.session()
