@@ -5,6 +5,7 @@ BIN := bin
 
 # Arguments of targets, such as make run BENCHFLAGS="--duration 5s".
 BENCHFLAGS ?=
+COMPRESSFLAGS ?=
 FUZZTIME ?= 10s
 BENCH ?= .
 TESTTIMEOUT ?= 600s
@@ -12,17 +13,17 @@ TESTTIMEOUT ?= 600s
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # The packages with benchmarks of their hot paths.
-KERNELS := ./mask ./internal/utf8x ./frame ./internal/handshake ./internal/wheel ./pool ./engine
+KERNELS := ./mask ./internal/utf8x ./frame ./deflate ./internal/handshake ./internal/wheel ./pool ./engine
 
 # The race detector needs a C compiler.
 RACE := $(shell test "$$($(GO) env CGO_ENABLED)" = 1 && command -v "$$($(GO) env CC | cut -d' ' -f1)" >/dev/null && echo -race)
 
 REVISION := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
 
-.PHONY: help build run test bench bench-mask fuzz lint clean
+.PHONY: help build run test bench bench-mask bench-compress fuzz lint clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/zeroframe
 	$(GO) build -buildvcs=false -ldflags "-X zeroframe/bench.revision=$(REVISION)" -o $(BIN)/zeroframe ./cmd/zeroframe
@@ -33,13 +34,18 @@ run: build ## load a server over real sockets for about 10 seconds, and report (
 test: ## run all tests with the race detector
 	@test -n "$(RACE)" || echo "no C compiler: the tests run WITHOUT the race detector"
 	$(GO) test $(RACE) -timeout $(TESTTIMEOUT) ./...
-	@if test -f bench/interop/go.mod; then cd bench/interop && $(GO) test $(RACE) -timeout $(TESTTIMEOUT) ./...; fi
+	@for nested in bench/interop bench/compression; do \
+		(cd $$nested && $(GO) test $(RACE) -timeout $(TESTTIMEOUT) ./...) || exit 1; \
+	done
 
 bench: ## run the benchmarks of the hot paths (BENCH is a pattern)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 1800s $(KERNELS)
 
 bench-mask: ## print masking speeds beside copy and other libraries
 	cd bench/masking && $(GO) run .
+
+bench-compress: ## print compressed echoes beside other libraries, 6 minutes (COMPRESSFLAGS)
+	cd bench/compression && $(GO) build -ldflags "-X zeroframe/bench.revision=$(REVISION)" -o ../../$(BIN)/compression . && ../../$(BIN)/compression $(COMPRESSFLAGS)
 
 fuzz: ## run each fuzz target for FUZZTIME
 	@set -e; for f in $$($(GO) test -list '^Fuzz' ./fuzz | grep '^Fuzz'); do \
