@@ -81,7 +81,7 @@ func TestChromiumExchangesCompressedMessages(t *testing.T) {
 	engines := make([]*engine.Engine, len(agreements))
 	servers := make([]*served, len(agreements))
 	for i, a := range agreements {
-		engines[i], servers[i] = serveDeflate(t, a.c, engine.WithAllowedOrigins(origin))
+		engines[i], servers[i] = serveDeflate(t, a.c, engine.WithAllowedOrigins(origin), engine.WithPingInterval(5*time.Millisecond))
 		w := tapOn(t, servers[i].address())
 		taps = append(taps, w)
 		for _, route := range echoRoutes {

@@ -60,6 +60,7 @@ func TestDialExchangesCompressedMessages(t *testing.T) {
 	for _, d := range deflateServers {
 		for i, a := range agreements {
 			t.Run(d.name+"/"+a.name, func(t *testing.T) {
+				t.Parallel()
 				hs := httptest.NewServer(d.serve)
 				defer hs.Close()
 				w := tapOn(t, hs.Listener.Addr().String())
@@ -88,7 +89,7 @@ func TestDialExchangesCompressedMessages(t *testing.T) {
 					if got := strings.Join(c.Extensions(), ", "); got == deflate.Name != agreed || !agreed && got != "" {
 						t.Errorf("extensions %q after %q", got, answer)
 					}
-					exchange(t, p)
+					exchange(t, p, callbacks == (i%2 == 0))
 					if agreed {
 						takes := a.c.TakeoverOut && !strings.Contains(answer, noneIn[2:])
 						repeats(t, w, p, takes, !strings.Contains(answer, noneOut[2:]))
@@ -192,7 +193,7 @@ func (h *gwsEcho) OnMessage(c *gws.Conn, m *gws.Message) {
 }
 
 func serveGWSDeflate(pd gws.PermessageDeflate) http.HandlerFunc {
-	pd.Enabled, pd.Threshold = true, 1
+	pd.Enabled, pd.Threshold, pd.PoolSize = true, 1, 1
 	return func(w http.ResponseWriter, r *http.Request) {
 		u := gws.NewUpgrader(new(gwsEcho), &gws.ServerOption{PermessageDeflate: pd, CheckUtf8Enabled: true})
 		c, err := u.Upgrade(w, r)
