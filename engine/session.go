@@ -53,7 +53,8 @@ type Session struct {
 	reader  *messageReader // what the last NextReader returned; the receiver's
 	// inflating is what the last NextReader returned of a compressed message; the receiver's.
 	inflating *inflatingReader
-	begun     item // the beginning of a message that Receive did not see the end of; the receiver's
+	broken    *CloseError // a compressed message was not inflated to its end: none can be after it; the receiver's
+	begun     item        // the beginning of a message that Receive did not see the end of; the receiver's
 }
 
 // HandleSession serves the requests that match pattern with h, each connection on a goroutine of its own. Pattern and

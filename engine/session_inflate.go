@@ -26,9 +26,15 @@ func (s *Session) inflate(it item) (item, error) {
 }
 
 // fail ends the connection for a compressed message that the peer should not have sent.
-func (s *Session) fail(err error) error {
-	s.conn.closeWith(s.conn.deflateReason(err))
-	return s.ended()
+func (s *Session) fail(err error) error { return s.giveUp(s.conn.deflateReason(err)) }
+
+// giveUp ends the connection over a compressed message. Nothing is received after it, whatever has come already: a
+// history that lacks a message would make others of those behind it. Nor is it an orderly end when the peer has closed
+// in order since.
+func (s *Session) giveUp(r CloseReason) error {
+	s.broken = &CloseError{Reason: r}
+	s.conn.closeWith(r)
+	return s.broken
 }
 
 // inflatingReader reads one compressed message, whose bytes another reader reads as they come.
@@ -87,7 +93,7 @@ func (r *inflatingReader) outcome(err error) error {
 	case err == errUTF8, err == deflate.ErrTooBig, err == deflate.ErrCorrupt:
 		return s.fail(err)
 	case s.conn.historyIn() != nil:
-		s.conn.closeWith(CloseReason{Code: frame.CloseInternalError, Text: "message given up", Err: err})
+		s.giveUp(CloseReason{Code: frame.CloseInternalError, Text: "message given up", Err: err})
 	}
 	return err
 }

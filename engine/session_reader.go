@@ -47,6 +47,9 @@ func (s *Session) leave(ctx context.Context) error {
 		s.inflating = nil
 	}
 	s.release()
+	if err == nil && s.broken != nil {
+		return s.broken
+	}
 	return err
 }
 
