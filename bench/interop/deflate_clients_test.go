@@ -120,6 +120,33 @@ func TestPingsStandBesideCompressedMessages(t *testing.T) {
 	}
 }
 
+func TestEveryLayerCountsWhatItCompressed(t *testing.T) {
+	for _, route := range echoRoutes {
+		t.Run(route[1:], func(t *testing.T) {
+			if route == "/stream" {
+				t.Skip("Stats do not count what NextReader inflates, nor what NextWriter compresses in fragments")
+			}
+			e, s := serveDeflate(t, agreements[0].c)
+			p, err := dialGorillaDeflate(s.url + route)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.drop()
+			for _, n := range []int{1000, 200_000} {
+				before := e.Stats()
+				if err := p.send(true, prose(n, 1)); err != nil {
+					t.Fatal(err)
+				}
+				expect(t, p, true, prose(n, 1))
+				after := e.Stats()
+				if in, out := after.Inflated-before.Inflated, after.Deflated-before.Deflated; in != uint64(n) || out != uint64(n) {
+					t.Errorf("a message of %d bytes counts as %d inflated and %d deflated", n, in, out)
+				}
+			}
+		})
+	}
+}
+
 func dialGorillaDeflate(url string) (peer, error) {
 	d := gorilla.Dialer{WriteBufferSize: 512, EnableCompression: true, HandshakeTimeout: patience}
 	c, _, err := d.Dial(url, nil)
