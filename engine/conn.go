@@ -45,10 +45,11 @@ const (
 	flagUpgraded   uint32 = 1 << iota // from OnOpen, or the return of Dial, to OnClose; the loop, or Dial
 	flagSendClosed                    // a close frame is queued: no more output; whoever holds the queue
 	flagFragment                      // a fragmented message is being sent; whoever holds the queue
+	flagWriting                       // and it is that of a session's writer; whoever holds the queue
 	flagPaused                        // Pause, until Resume; anyone
 	flagTerminate                     // Terminate was called; anyone
 	flagWantDrain                     // OnDrain is owed; anyone
-	flagMasking                       // outgoing frames are masked; before OnOpen
+	flagMasking                       // outgoing frames are masked; anyone
 	flagFull                          // the queue is above MaxBackpressure, and reading rests; the loop
 	flagHeld                          // a session has enough to receive, and reading rests; under the session's mutex
 	flagSuspended                     // reading rests, and so does the pong deadline; the loop

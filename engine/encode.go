@@ -12,27 +12,30 @@ func (c *Conn) encode(h frame.Header, payload []byte, b bound) error {
 	if x == nil || x.out == nil && len(x.list) == 0 {
 		return c.encodeAlone(h, payload, b)
 	}
-	x.mu.Lock()
+	if b == waiting || len(x.list) > 0 {
+		x.mu.Lock()
+	} else if !x.mu.TryLock() {
+		// Another goroutine is at it, perhaps with megabytes, and this may be a loop, which must not wait. What leaves as it
+		// is does not enter the history, so it may pass the other.
+		return c.enqueue(h, payload, b)
+	}
 	defer x.mu.Unlock()
+	if x.writing != nil && len(x.list) == 0 {
+		return c.enqueue(h, payload, b)
+	}
 	// What is done to the message cannot be undone, so it must be admitted before.
 	c.lc.Lock()
 	if err := c.admits(len(payload), b); err != nil {
 		return c.unlock(err)
 	}
-	if x.writing != nil {
-		return c.unlock(ErrFragment)
-	}
 	c.lc.Unlock(false)
 	if len(x.list) > 0 {
 		return c.sendExtended(x, h, payload, true, nil)
 	}
-	if h.RSV == 0 && c.compresses(h.OpCode, len(payload)) {
-		if buf := c.shrink(payload, x.out); buf != nil {
-			defer pool.Put(buf)
-			h.RSV, payload = frame.RSV1, buf.B
-		}
+	if h.RSV != 0 || !c.compresses(h.OpCode, len(payload)) {
+		return c.enqueue(h, payload, exempt)
 	}
-	return c.enqueue(h, payload, exempt)
+	return c.enqueueShrunk(h, payload, x.out, exempt)
 }
 
 // admits reports whether a message of size bytes may be queued. The caller holds the output queue.
@@ -56,19 +59,33 @@ func (c *Conn) encodeAlone(h frame.Header, payload []byte, b bound) error {
 	}
 	// A message that a full queue would refuse is not worth the work.
 	c.lc.Lock()
-	err := c.admits(0, b)
-	if err != nil {
+	if err := c.admits(len(payload), b); err != nil {
 		return c.unlock(err)
 	}
 	c.lc.Unlock(false)
-	buf := c.shrink(payload, nil)
+	return c.enqueueShrunk(h, payload, nil, b)
+}
+
+// enqueueShrunk appends a message compressed, or as it is when that is not longer.
+func (c *Conn) enqueueShrunk(h frame.Header, payload []byte, history *deflate.History, b bound) error {
+	buf := c.shrink(payload, history)
 	if buf == nil {
 		return c.enqueue(h, payload, b)
 	}
+	defer pool.Put(buf)
 	h.RSV = frame.RSV1
-	err = c.enqueue(h, buf.B, b)
-	pool.Put(buf)
+	err := c.enqueue(h, buf.B, b)
+	if err == nil {
+		c.countDeflated(len(payload), len(buf.B))
+	}
 	return err
+}
+
+// countDeflated counts a message that was sent compressed.
+func (c *Conn) countDeflated(size, wire int) {
+	n := &c.shard().sent
+	n.deflated.Add(uint64(size))
+	n.deflatedWire.Add(uint64(wire))
 }
 
 // shrink compresses a message into a buffer of its own, or returns nil when that would not make it shorter.
@@ -82,8 +99,5 @@ func (c *Conn) shrink(payload []byte, h *deflate.History) *pool.Buffer {
 		return nil
 	}
 	buf.B = out
-	n := &c.shard().sent
-	n.deflated.Add(uint64(len(payload)))
-	n.deflatedWire.Add(uint64(len(out)))
 	return buf
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"zeroframe/frame"
@@ -74,7 +75,7 @@ func (c *Conn) receiveFrame(s *shard, x *extensions, f *Frame) {
 		return
 	}
 	if x.message == nil {
-		x.message = pool.Get(assemblyRoom + len(f.Payload))
+		x.message = c.lc.Loop().Buffers().Get(assemblyRoom + len(f.Payload)) // which gets it back
 		x.message.B = x.message.B[:assemblyRoom]
 	}
 	x.message = appendPooled(x.message, f.Payload)
@@ -90,7 +91,7 @@ func (c *Conn) receiveFrame(s *shard, x *extensions, f *Frame) {
 // receiveWhole delivers the message whose last frame has come.
 func (c *Conn) receiveWhole(s *shard, x *extensions, compressed bool) {
 	if compressed {
-		inflated, err := c.inflate(&s.decompressor, x.message.B[assemblyRoom:], c.message, false)
+		inflated, err := c.inflate(&s.decompressor, c.lc.Loop().Buffers(), x.message.B[assemblyRoom:], c.message, false)
 		if err != nil {
 			c.faultDeflate(err)
 			return
@@ -123,7 +124,7 @@ func (c *Conn) transformWhole(x *extensions) bool {
 		return false
 	}
 	if len(f.Payload) != len(payload) || len(payload) > 0 && &f.Payload[0] != &payload[0] {
-		other := pool.Get(assemblyRoom + len(f.Payload))
+		other := c.lc.Loop().Buffers().Get(assemblyRoom + len(f.Payload))
 		other.B = append(other.B[:assemblyRoom], f.Payload...)
 		pool.Put(x.message)
 		x.message = other
@@ -138,9 +139,11 @@ func (c *Conn) transform(x *extensions, f *Frame) bool {
 	op, fin := f.OpCode, f.Fin
 	for _, t := range slices.Backward(x.list) {
 		if err := t.Incoming(f); err != nil {
-			e := &frame.Error{Code: frame.CloseProtocolError, Reason: "frame refused by an extension"}
-			errors.As(err, &e)
-			c.fault(e.Code, e.Reason, err)
+			code, reason := frame.CloseProtocolError, "frame refused by an extension"
+			if e := (*frame.Error)(nil); errors.As(err, &e) && e.Code.OnWire() {
+				code, reason = e.Code, strings.ToValidUTF8(e.Reason, "\uFFFD")
+			}
+			c.fault(code, reason, err)
 			return false
 		}
 	}
@@ -179,16 +182,16 @@ func (c *Conn) frameExtended(f Frame, b bound) error {
 		op = c.more().fragment
 	}
 	c.lc.Unlock(false)
-	return c.fragmentExtended(x, op, f.Payload, f.Fin, f.RSV, b)
+	return c.fragmentExtended(x, op, f.Payload, f.Fin, f.RSV, nil, b)
 }
 
 // fragmentExtended is queueFragment on a connection with transformers: the fragment passes them as it is, and is not
 // compressed. The caller holds x.mu.
-func (c *Conn) fragmentExtended(x *extensions, op frame.OpCode, payload []byte, fin bool, rsv byte, b bound) error {
+func (c *Conn) fragmentExtended(x *extensions, op frame.OpCode, payload []byte, fin bool, rsv byte, by *messageWriter, b bound) error {
 	c.lc.Lock()
 	h := frame.Header{Fin: fin, OpCode: op, RSV: rsv}
 	if f := c.flags.Load(); f&flagFragment != 0 {
-		if c.more().fragment != op && f&flagSendClosed == 0 {
+		if !c.continues(f, op, by) {
 			return c.unlock(ErrFragment)
 		}
 		h.OpCode = frame.Continuation
@@ -205,7 +208,7 @@ func (c *Conn) fragmentExtended(x *extensions, op frame.OpCode, payload []byte, 
 		}
 	}
 	c.lc.Unlock(false)
-	return c.sendExtended(x, h, payload, false, func() { c.sentFragment(op, fin) })
+	return c.sendExtended(x, h, payload, false, func() { c.sentFragment(op, fin, by) })
 }
 
 // sendExtended lets a frame that was admitted pass the transformers, compresses it if it is a whole message, and queues
@@ -221,8 +224,10 @@ func (c *Conn) sendExtended(x *extensions, h frame.Header, payload []byte, whole
 			pool.Put(squeezed)
 		}
 	}()
+	plain := 0
 	squeeze := func() {
 		if whole && c.flags.Load()&flagDeflate != 0 && c.compresses(h.OpCode, len(f.Payload)) {
+			plain = len(f.Payload)
 			if squeezed = c.shrink(f.Payload, x.out); squeezed != nil {
 				f.Payload = squeezed.B
 				f.RSV |= frame.RSV1
@@ -248,6 +253,9 @@ func (c *Conn) sendExtended(x *extensions, h frame.Header, payload []byte, whole
 	err := c.appendLocked(h, f.Payload, exempt)
 	if err == nil && queued != nil {
 		queued()
+	}
+	if err == nil && squeezed != nil {
+		c.countDeflated(plain, len(squeezed.B))
 	}
 	return c.unlock(err)
 }

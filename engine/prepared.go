@@ -8,8 +8,8 @@ import (
 	"zeroframe/pool"
 )
 
-// Prepared is a message encoded, and compressed, once, to be sent to many connections by reference. It never changes and may be shared
-// by goroutines; the garbage collector takes it when the last connection has sent it.
+// Prepared is a message encoded, and compressed, once, to be sent to many connections by reference. It never changes and
+// may be shared by goroutines; the garbage collector takes it when the last connection has sent it.
 type Prepared struct {
 	op     frame.OpCode
 	bytes  []byte // the whole frame, unmasked
@@ -57,21 +57,33 @@ func (c *Conn) queueDeflated(p *Prepared, flags uint32, b bound) error {
 		return c.enqueueShared(p.bytes, b)
 	}
 	if x == nil || x.out == nil {
-		return c.enqueueShared(bytes, b)
+		return c.enqueueDeflated(p, bytes, b)
 	}
-	x.mu.Lock()
+	if b == waiting {
+		x.mu.Lock()
+	} else if !x.mu.TryLock() {
+		return c.enqueueShared(p.bytes, b) // as in encode
+	}
 	defer x.mu.Unlock()
+	if x.writing != nil {
+		return c.enqueueShared(p.bytes, b)
+	}
 	c.lc.Lock()
 	if err := c.admits(len(bytes), b); err != nil {
 		return c.unlock(err)
 	}
 	c.lc.Unlock(false)
-	if x.writing != nil {
-		return ErrFragment
-	}
-	err := c.enqueueShared(bytes, exempt)
+	err := c.enqueueDeflated(p, bytes, exempt)
 	if err == nil {
 		x.out.Append(p.bytes[p.header:])
+	}
+	return err
+}
+
+func (c *Conn) enqueueDeflated(p *Prepared, bytes []byte, b bound) error {
+	err := c.enqueueShared(bytes, b)
+	if err == nil {
+		c.countDeflated(len(p.bytes)-p.header, len(bytes))
 	}
 	return err
 }

@@ -166,12 +166,12 @@ func (c *Conn) queueFrame(f Frame, b bound) error {
 	}
 	c.lc.Lock()
 	flags := c.flags.Load()
-	if (f.OpCode == frame.Continuation) != (flags&flagFragment != 0) && flags&flagSendClosed == 0 {
+	if flags&flagSendClosed == 0 && ((f.OpCode == frame.Continuation) != (flags&flagFragment != 0) || flags&flagWriting != 0) {
 		return c.unlock(ErrFragment)
 	}
 	err := c.appendLocked(h, f.Payload, b)
 	if err == nil {
-		c.sentFragment(f.OpCode, f.Fin)
+		c.sentFragment(f.OpCode, f.Fin, nil)
 	}
 	return c.unlock(err)
 }

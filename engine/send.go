@@ -43,31 +43,41 @@ func (c *Conn) queueFragment(op frame.OpCode, payload []byte, fin bool, rsv byte
 			return ErrFragment
 		}
 		if len(x.list) > 0 {
-			return c.fragmentExtended(x, op, payload, fin, 0, b)
+			return c.fragmentExtended(x, op, payload, fin, 0, by, b)
 		}
 	}
 	c.lc.Lock()
 	h := frame.Header{Fin: fin, OpCode: op, RSV: rsv}
 	f := c.flags.Load()
 	if f&flagFragment != 0 {
-		if c.more().fragment != op && f&flagSendClosed == 0 {
+		if !c.continues(f, op, by) {
 			return c.unlock(ErrFragment)
 		}
 		h.OpCode, h.RSV = frame.Continuation, 0
 	}
 	err := c.appendLocked(h, payload, b)
 	if err == nil {
-		c.sentFragment(op, fin)
+		c.sentFragment(op, fin, by)
 	}
 	return c.unlock(err)
 }
 
+// continues reports whether a fragment goes on the message that is under way: it is of the same type, and both are a
+// session's writer's, or neither. The caller holds the output queue. After a close nothing does, which is said later.
+func (c *Conn) continues(flags uint32, op frame.OpCode, by *messageWriter) bool {
+	return flags&flagSendClosed != 0 || c.more().fragment == op && (flags&flagWriting != 0) == (by != nil)
+}
+
 // sentFragment keeps where in a fragmented message the output stands. The caller holds the output queue.
-func (c *Conn) sentFragment(op frame.OpCode, fin bool) {
-	if fin {
-		c.flags.And(^flagFragment)
-	} else if c.flags.Or(flagFragment)&flagFragment == 0 {
+func (c *Conn) sentFragment(op frame.OpCode, fin bool, by *messageWriter) {
+	switch {
+	case fin:
+		c.flags.And(^(flagFragment | flagWriting))
+	case c.flags.Or(flagFragment)&flagFragment == 0:
 		c.more().fragment = op
+		if by != nil {
+			c.flags.Or(flagWriting)
+		}
 	}
 }
 

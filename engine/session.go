@@ -41,7 +41,7 @@ type Session struct {
 	end       *CloseError // set once
 	writer    *messageWriter
 	receivers bell // something came, or the end
-	senders   bell // there is room, the writer is done, or the end
+	senders   bell // there is room, for one of them, or the writer is done, or the end
 	watchers  bell // the end
 	head      string
 	request   *http.Request
@@ -94,7 +94,11 @@ func (sessions) OnMessage(c *Conn, op frame.OpCode, payload []byte) {
 func (sessions) OnDrain(c *Conn) {
 	s := c.session()
 	s.mu.Lock()
-	s.senders.ring()
+	if s.writer != nil { // its fragments have to go first, whoever came first
+		s.senders.ring()
+	} else {
+		s.senders.ringOne()
+	}
 	s.mu.Unlock()
 	c.Yield()
 }

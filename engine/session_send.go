@@ -40,9 +40,14 @@ func (s *Session) send(ctx context.Context, by *messageWriter, queue func() erro
 	if ctx != s.ctx && ctx.Err() != nil {
 		return s.cause(ctx.Err())
 	}
-	for {
+	for again := false; ; {
 		err := queue()
 		if !s.waitsAfter(err, by) {
+			if again { // there may be room for more: those who wait are woken one by one
+				s.mu.Lock()
+				s.senders.ringOne()
+				s.mu.Unlock()
+			}
 			return s.outcome(err)
 		}
 		s.mu.Lock()
@@ -57,11 +62,14 @@ func (s *Session) send(ctx context.Context, by *messageWriter, queue func() erro
 			}
 		}
 		s.mu.Lock()
-		s.senders.leave(w)
+		if s.senders.leave(w) && err != errAgain {
+			s.senders.ringOne() // who was woken in vain
+		}
 		s.mu.Unlock()
 		if err != errAgain {
 			return s.outcome(err)
 		}
+		again = true
 	}
 }
 
@@ -119,7 +127,14 @@ func (s *Session) Flush(ctx context.Context) error {
 			}
 			err = ErrClosed
 		case <-ended:
-			return ctx.Err()
+			if s.ctx.Err() == nil {
+				return ctx.Err()
+			}
+			// Perhaps it was derived from ours, which ends before all is written: the mark is told in any case.
+			if <-m {
+				return nil
+			}
+			err = ErrClosed
 		}
 	}
 	if err != nil {
