@@ -46,7 +46,7 @@ func (c *Conn) receiveDeflated(s *shard, ch *frame.Chunk, flags uint32) {
 		to.push(it)
 		return
 	}
-	inflated, err := c.inflate(&s.decompressor, compressed, c.message, !c.route.skipUTF8)
+	inflated, err := c.inflate(&s.decompressor, c.lc.Loop().Buffers(), compressed, c.message, !c.route.skipUTF8)
 	if buf != nil {
 		c.lc.Loop().Buffers().Put(buf)
 	}
@@ -57,14 +57,15 @@ func (c *Conn) receiveDeflated(s *shard, ch *frame.Chunk, flags uint32) {
 	c.deliver(s, inflated.B[assemblyRoom:], inflated.B, inflated)
 }
 
-// inflate returns a message inflated, behind assemblyRoom bytes in a buffer. Text is checked as it comes out, if asked
-// for. The error is deflate's or errUTF8.
-func (c *Conn) inflate(d *deflate.Decompressor, compressed []byte, op frame.OpCode, check bool) (*pool.Buffer, error) {
+// inflate returns a message inflated, behind assemblyRoom bytes in a buffer: one of the loop's, which will get it back,
+// or, off the loops, where buffers is nil, a shared one. Text is checked as it comes out, if asked for. The error is
+// deflate's or errUTF8.
+func (c *Conn) inflate(d *deflate.Decompressor, buffers *pool.Buffers, compressed []byte, op frame.OpCode, check bool) (*pool.Buffer, error) {
 	limit := int(min(c.route.maxMessage, math.MaxInt-assemblyRoom))
 	if err := d.Start(compressed, limit, c.historyIn()); err != nil {
 		return nil, err
 	}
-	buf := pool.Get(min(4*len(compressed)+256, limit) + assemblyRoom)
+	buf := getFrom(buffers, min(4*len(compressed)+256, limit)+assemblyRoom)
 	buf.B = buf.B[:assemblyRoom]
 	var text utf8x.State
 	for {
@@ -75,7 +76,7 @@ func (c *Conn) inflate(d *deflate.Decompressor, compressed []byte, op frame.OpCo
 			err = errUTF8
 		}
 		if err != nil {
-			pool.Put(buf)
+			putTo(buffers, buf)
 			return nil, err
 		}
 		if done {
@@ -85,12 +86,28 @@ func (c *Conn) inflate(d *deflate.Decompressor, compressed []byte, op frame.OpCo
 			return buf, nil
 		}
 		if len(out) == cap(out) {
-			grown := pool.Get(min(2*len(out), limit+assemblyRoom))
+			grown := getFrom(buffers, min(2*len(out), limit+assemblyRoom))
 			grown.B = append(grown.B, out...)
-			pool.Put(buf)
+			putTo(buffers, buf)
 			buf = grown
 		}
 	}
+}
+
+// getFrom borrows a buffer from a loop's, or, where buffers is nil, from those shared by all goroutines.
+func getFrom(buffers *pool.Buffers, n int) *pool.Buffer {
+	if buffers != nil {
+		return buffers.Get(n)
+	}
+	return pool.Get(n)
+}
+
+func putTo(buffers *pool.Buffers, b *pool.Buffer) {
+	if buffers != nil {
+		buffers.Put(b)
+		return
+	}
+	pool.Put(b)
 }
 
 // deflateReason is how a connection ends for what inflate found.

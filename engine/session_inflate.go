@@ -15,7 +15,7 @@ import (
 func (s *Session) inflate(it item) (item, error) {
 	e := s.conn.route.engine
 	d := e.decompressors.Borrow()
-	buf, err := s.conn.inflate(d, it.payload(), it.op, !s.conn.route.skipUTF8)
+	buf, err := s.conn.inflate(d, nil, it.payload(), it.op, !s.conn.route.skipUTF8)
 	e.decompressors.Recycle(d)
 	it.recycle()
 	if err != nil {
