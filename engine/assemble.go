@@ -18,9 +18,9 @@ const (
 )
 
 // assembled returns the bytes that have come of the message.
-func (c *Conn) assembled() int64 {
+func (c *Conn) assembled(flags uint32) int64 {
 	var n int64
-	if c.flags.Load()&flagMidway != 0 {
+	if flags&flagMidway != 0 {
 		n = c.session().handed
 	}
 	if c.assembly != nil {

@@ -26,7 +26,7 @@ type Compression struct {
 	// Threshold is the payload size in bytes from which a message is compressed; below 0: every one. Default 512.
 	Threshold int
 	// CompressIf, if not nil, is asked about messages that the threshold lets through; size is that of the payload, or of
-	// what is known of it when it is streamed. Any goroutine may call it.
+	// what is known of it when it is streamed. Any goroutine may call it; it must not send on the connection.
 	CompressIf func(op frame.OpCode, size int) bool
 }
 

@@ -221,6 +221,9 @@ func (e *endpoint) Closed(err error) {
 		}
 		c.announceEnd()
 	}
+	if x := c.extensions(); x != nil {
+		x.close(c)
+	}
 	if r := c.rare.Load(); r != nil && r.release != nil {
 		c.callback(r.release)
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -29,12 +30,13 @@ type Extension interface {
 	Accept(answer []deflate.Param) (FrameTransformer, error)
 }
 
-// FrameTransformer is an extension at work on one connection. It is given data frames only, whole and unmasked, and may
+// FrameTransformer is an extension at work on one connection. One that is an io.Closer is closed, on the loop, when the
+// connection has ended. It is given data frames only, whole and unmasked, and may
 // change their payload in place, replace it, and set or clear the extension's reserved bits; the rest it must leave. A
 // message is one frame on its way out unless it is sent in fragments.
 type FrameTransformer interface {
-	// Outgoing works on a frame before it is sent; payload is a copy. One call at a time, on any goroutine. After an error
-	// the frame is not sent, and the sender gets the error.
+	// Outgoing works on a frame before it is sent; payload is a copy. One call at a time, on any goroutine; it must not send
+	// on the connection. After an error the frame is not sent, and the sender gets the error.
 	Outgoing(f *Frame) error
 	// Incoming works on a frame that was received, on the connection's loop. A payload of its own is valid until the next
 	// call. It must clear the extension's bits. An error ends the connection, with the code of a *frame.Error, else 1002.
@@ -134,7 +136,8 @@ func (c *Conn) Extensions() []string {
 }
 
 // negotiate agrees on extensions with a client and returns what to answer. A header that is not a list of extensions
-// offers nothing.
+// offers nothing: section 9.1 of RFC 6455 would have the connection fail, but a client that gets it wrong is better
+// served without, like one whose parameters are wrong.
 func (c *Conn) negotiate(h *handshake.Head) string {
 	to := c.route
 	if to.compression == nil && len(to.extensions) == 0 || h.Count("Sec-WebSocket-Extensions") == 0 {
@@ -182,7 +185,11 @@ func (r *route) offerExtensions(header http.Header) http.Header {
 		offers = append(offers, deflate.Offer{Name: x.Name(), Params: x.Offer()}.String())
 	}
 	if r.compression != nil {
-		offers = append(offers, r.compression.terms(frame.Client).Offer())
+		at := len(offers)
+		if r.deflateFirst {
+			at = 0
+		}
+		offers = slices.Insert(offers, at, r.compression.terms(frame.Client).Offer())
 	}
 	if offers == nil {
 		return header
@@ -271,4 +278,13 @@ func (c *Conn) rulesInForce(flags uint32) *frame.Rules {
 		return &c.route.deflateRules
 	}
 	return &c.route.rules
+}
+
+// close ends the transformers that want to know.
+func (x *extensions) close(c *Conn) {
+	for _, t := range x.list {
+		if t, ok := t.(io.Closer); ok {
+			c.callback(func() { t.Close() })
+		}
+	}
 }

@@ -25,8 +25,8 @@ func WithMaxMessageSize(bytes int64) Setting {
 	})
 }
 
-// WithMaxBackpressure bounds the bytes queued for a peer that does not read. A message is judged against what is queued
-// already: an empty queue takes any. Default 1 MiB; 1 B to 1 TiB.
+// WithMaxBackpressure bounds the bytes queued for a peer that does not read. A message is judged, by its size before
+// compression, against what is queued already: an empty queue takes any. Default 1 MiB; 1 B to 1 TiB.
 func WithMaxBackpressure(bytes int) Setting {
 	return setting(func(s *settings) error {
 		return between("WithMaxBackpressure", int64(bytes), 1, maxSize, func(n int64) { s.maxBackpressure = int(n) })
@@ -44,7 +44,8 @@ func WithBackpressurePolicy(p Policy) Setting {
 	})
 }
 
-// WithReadWhileFull keeps reading a peer whose output is above MaxBackpressure. Replies and pongs are not bounded then:
+// WithReadWhileFull keeps reading a peer whose output is above MaxBackpressure; a session's always is read, but for one
+// that asks for more than 64 KiB of pongs meanwhile. Replies and pongs are not bounded then:
 // use it only where handlers answer with Send alone. Default off.
 func WithReadWhileFull(on bool) Setting {
 	return setting(func(s *settings) error { s.readWhileFull = on; return nil })

@@ -27,7 +27,7 @@ type FrameHandler interface {
 
 // HandleRaw serves the requests that match pattern with h, frame by frame: nothing is answered or joined for h, and text
 // is not checked. The engine still answers what breaks the protocol with 1002 and a frame above MaxFrameSize with 1009;
-// MaxMessageSize does not apply. It pings only when opts have a WithPingInterval. After Conn.Close frames are delivered
+// MaxMessageSize applies to compressed messages only. It pings only when opts have a WithPingInterval. After Conn.Close frames are delivered
 // until the peer's close frame. Pattern and errors are those of Handle.
 func (e *Engine) HandleRaw(pattern string, h FrameHandler, opts ...RouteOption) error {
 	if h == nil {
@@ -121,7 +121,8 @@ func (c *Conn) deliverCloseFrame(s *shard, payload []byte) {
 	}
 }
 
-// SendFrame queues one frame as it is, for what messages do not say: on a raw route, or a fragment on any. It copies
+// SendFrame queues one frame as it is, for what messages do not say: on a raw route, or a fragment on any. A whole message
+// passes the connection's extensions as in Send; a fragment is not compressed. It copies
 // the payload before it returns and never blocks. A close frame is sent as Close does it. It returns ErrFrame for a
 // frame that RFC 6455 does not allow, ErrFragment for one that does not continue what was sent before it, and the
 // errors of Send and Close.

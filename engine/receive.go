@@ -97,7 +97,8 @@ func (c *Conn) delivering() bool {
 // receiveData takes a piece of a data frame: b holds it together with those bytes of its header that came with it. A
 // message that came whole is delivered where it stands; everything else goes through the assembly buffer.
 func (c *Conn) receiveData(s *shard, ch *frame.Chunk, b []byte) {
-	if !c.delivering() {
+	f := c.flags.Load()
+	if (c.state != stateOpen || f&(flagSendClosed|flagTerminate) != 0) && !c.delivering() {
 		return
 	}
 	if ch.First {
@@ -105,15 +106,14 @@ func (c *Conn) receiveData(s *shard, ch *frame.Chunk, b []byte) {
 			c.message = ch.Header.OpCode
 			c.utf8 = 0
 			if ch.Header.RSV != 0 {
-				c.flags.Or(flagCompressed)
+				f = c.flags.Or(flagCompressed) | flagCompressed
 			}
 		}
-		if size := c.assembled() + ch.Header.Length; size > c.route.maxMessage || size < 0 {
+		if size := c.assembled(f) + ch.Header.Length; size > c.route.maxMessage || size < 0 {
 			c.faultTooBig("message", size, c.route.maxMessage)
 			return
 		}
 	}
-	f := c.flags.Load()
 	if f&flagCompressed != 0 {
 		c.receiveDeflated(s, ch, f)
 		return

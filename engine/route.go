@@ -130,9 +130,14 @@ func (r *router) find(h *handshake.Head) (*route, *http.Request, error) {
 	return r.search(h)
 }
 
-// request makes the http.Request of a head, with the path values of its pattern.
-func (r *router) request(h *handshake.Head) (*http.Request, error) {
-	_, req, err := r.search(h)
+// request makes the http.Request of a head that this route was found for, with the path values of its pattern, whatever
+// routes there are by now.
+func (r *route) request(h *handshake.Head) (*http.Request, error) {
+	alone := newRouter()
+	if err := alone.add(r.pattern, r); err != nil {
+		return nil, err
+	}
+	_, req, err := alone.search(h)
 	return req, err
 }
 

@@ -26,7 +26,7 @@ func (c *Conn) SendText(text string) error {
 // SendFragment sends a message in pieces, for one that is not known whole: each call sends one frame, and the one with
 // fin ends the message (RFC 6455, section 5.4). op is that of the message in every call. Until the end other messages
 // on the connection fail with ErrFragment; control frames may pass between. A fragment that is refused with
-// ErrBackpressure may be sent again; PolicyDrop refuses fragments too.
+// ErrBackpressure may be sent again; PolicyDrop refuses fragments too. Fragments are not compressed.
 func (c *Conn) SendFragment(op frame.OpCode, payload []byte, fin bool) error {
 	if !op.IsData() {
 		return ErrFragment

@@ -19,7 +19,7 @@ import (
 // SessionHandler serves one connection on a goroutine of its own, which may block. When it returns nil the connection is
 // closed with 1000, when it returns an error with 1011 and the error's text, cut to fit; unless it was closed before, by
 // either side. A panic is logged with its stack and answered by 1011 without a text. ctx ends with the connection; its
-// cause is the *CloseError. s may be used beyond the handler's return, by goroutines that send.
+// cause is the *CloseError; what came before that can still be received then. s may be used beyond the handler's return, by goroutines that send.
 type SessionHandler func(ctx context.Context, s *Session) error
 
 // Session is a connection with a goroutine to serve it: the same Conn, with calls that wait. What the peer sends is
@@ -260,7 +260,7 @@ func (c *Conn) parseRequest(head string) *http.Request {
 	if n, err := h.Parse([]byte(head)); n == 0 || err != nil {
 		return nil
 	}
-	req, err := c.route.engine.router.request(&h)
+	req, err := c.route.request(&h)
 	if err != nil {
 		return nil
 	}

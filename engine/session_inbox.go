@@ -163,6 +163,7 @@ func (s *Session) push(it item) {
 	if !s.inbox.held && c.route.overflowIn == OverflowSuspend && s.inbox.full(c.route) {
 		s.inbox.held = true
 		c.flags.Or(flagHeld)
+		c.shard().count.SessionStalls++
 	}
 	s.receivers.ring()
 	s.mu.Unlock()

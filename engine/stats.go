@@ -35,6 +35,7 @@ type Stats struct {
 	Closes           map[frame.CloseCode]uint64 // connections ended, by CloseReason.Code; codes from 3000 as 3000
 	BackpressureHits uint64                     // messages that MaxBackpressure refused, dropped, or closed for
 	Stalls           uint64                     // times a connection's reading rested because its output was full
+	SessionStalls    uint64                     // times it rested because a session received less than it was sent
 
 	Deflated, DeflatedWire uint64 // bytes of the messages sent compressed, before and after
 	Inflated, InflatedWire uint64 // bytes of the messages received compressed, inflated and as they came
@@ -75,6 +76,7 @@ type counters struct {
 	PingTimeouts      uint64
 	IdleTimeouts      uint64
 	Stalls            uint64
+	SessionStalls     uint64
 	io                loop.Stats
 	refused           [len(refusalStatus)]uint64
 	closes            [18]uint64 // 1000 to 1015, others of the protocol, 3000 and above
@@ -175,6 +177,7 @@ func (t *Stats) add(n *counters) {
 	t.PingTimeouts += n.PingTimeouts
 	t.IdleTimeouts += n.IdleTimeouts
 	t.Stalls += n.Stalls
+	t.SessionStalls += n.SessionStalls
 	t.Reads += n.io.Reads
 	t.Writes += n.io.Writes
 	for i, v := range n.refused {
