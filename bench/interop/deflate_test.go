@@ -46,7 +46,7 @@ var echoRoutes = []string{"/reply", "/session", "/stream"}
 // serveDeflate starts an engine with the echo routes, and /scripted, which obeys.
 func serveDeflate(t *testing.T, c engine.Compression, opts ...engine.Option) (*engine.Engine, *served) {
 	t.Helper()
-	e, err := engine.New(append(opts, engine.WithLoops(2), engine.WithCompression(c))...)
+	e, err := engine.New(append(opts, engine.WithLoops(1), engine.WithCompression(c))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func exchange(t *testing.T, p talker, large bool) {
 		}
 		expect(t, p, i != 1, bytes.Join(parts, nil))
 	}
-	const several = 30
+	const several = 20
 	for i := range several { // under way at once
 		if err := p.send(true, prose(50+20*i, uint64(i/3))); err != nil {
 			t.Fatal(err)
