@@ -137,7 +137,8 @@ func (l *load) verify() error {
 // history there may be is full; and then what is left of that after a collection, compared with before after one too.
 type memory struct{ one, full, collected float64 }
 
-const fill = 36 << 10
+// fill is twice what the servers here keep of messages; coder allocates all it keeps at once.
+const fill = 8 << 10
 
 func (c *cell) measureMemory(p *plan) (err error) {
 	if c.memory.one, c.memory.full, err = c.grow(p, false); err == nil {
