@@ -51,9 +51,19 @@ func (r *messageReader) inflate(op frame.OpCode) *inflatingReader {
 	limit := int(min(c.route.maxMessage, math.MaxInt))
 	return &inflatingReader{
 		from:  r,
-		in:    deflate.NewReader(r, limit, c.historyIn()),
+		in:    deflate.NewReader(compressedPieces{r}, limit, c.historyIn()),
 		check: op == frame.Text && !c.route.skipUTF8,
 	}
+}
+
+// compressedPieces counts what the messageReader under an inflatingReader reads.
+type compressedPieces struct{ from *messageReader }
+
+// Read reads a part of the compressed message.
+func (r compressedPieces) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p)
+	r.from.session.conn.shard().sent.inflatedWire.Add(uint64(n))
+	return n, err
 }
 
 // historyIn is that of the peer's messages, nil without context takeover.
@@ -73,6 +83,7 @@ func (r *inflatingReader) Read(p []byte) (int, error) {
 		return 0, r.err
 	}
 	n, err := r.in.Read(p)
+	r.from.session.conn.shard().sent.inflated.Add(uint64(n))
 	if r.check && !(r.text.Next(p[:n]) && (err != io.EOF || r.text.Complete())) {
 		r.in.Close()
 		n, err = 0, errUTF8

@@ -126,6 +126,9 @@ func (w *messageWriter) fragment(p []byte, fin bool) {
 	if _, w.err = w.z.Write(p); w.err == nil && fin {
 		w.err = w.z.Close()
 	}
+	if w.err == nil {
+		w.session.conn.countDeflated(len(p), 0)
+	}
 }
 
 // emit sends bytes of the message as they are on the wire.
@@ -152,7 +155,11 @@ func (w *messageWriter) compress(size int) {
 		if w.err != nil { // it was given up
 			return w.err
 		}
-		return w.emit(p, fin, frame.RSV1)
+		err := w.emit(p, fin, frame.RSV1)
+		if err == nil {
+			c.countDeflated(0, len(p))
+		}
+		return err
 	}, c.deflateSetting(f), h)
 }
 
