@@ -460,7 +460,7 @@ func TestWindowsOfOurOwnAreKeptWhole(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				go c.send(deflated(frame.Binary, compressed))
+				go c.Write(deflated(frame.Binary, compressed))
 				c.expectMessage(frame.Binary, payload)
 			}
 		}
