@@ -11,6 +11,11 @@
 // what takes time goes to a goroutine of the user's own, which answers with Conn.Send, or comes back to the loop with
 // Conn.Post. Payloads handed to a handler are valid until it returns.
 //
+// Where waiting reads better, HandleSession gives each connection a goroutine: Session.Receive and Session.Send block,
+// and NextReader and NextWriter let messages through that are larger than memory. HandleRaw hands over frames as they
+// come. WithCompression agrees to permessage-deflate (RFC 7692), WithExtensions to a user's own.
+//
 // state.go holds the state machine of a connection, receive.go what is done with a frame, send.go how one leaves,
-// timers.go the deadlines, and upgrade.go the opening handshake.
+// timers.go the deadlines, and upgrade.go the opening handshake. What stands on these is named for it: session*.go,
+// raw.go, compression*.go, extension*.go.
 package engine

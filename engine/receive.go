@@ -66,6 +66,19 @@ func (c *Conn) receive(b []byte) {
 	c.lc.ReadDirect(c.assembly != nil && c.parser.Remaining() >= directFrom)
 }
 
+// rulesInForce are those that a connection's frames are held against, when they are not the route's.
+func (c *Conn) rulesInForce(flags uint32) *frame.Rules {
+	switch {
+	case flags&flagOwnRules != 0:
+		return &c.more().own.rules
+	case flags&flagExtended != 0:
+		return &c.extensions().rules
+	case flags&flagDeflate != 0:
+		return &c.route.deflateRules
+	}
+	return &c.route.rules
+}
+
 // interrupted looks, after a frame that changed the connection's state, whether parsing goes on, and keeps or drops what
 // is left otherwise.
 func (c *Conn) interrupted(rest []byte) bool {

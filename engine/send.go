@@ -170,12 +170,10 @@ func (c *Conn) replyBorrowed(s *shard, op frame.OpCode, payload []byte) bool {
 	return true
 }
 
-// What becomes of a message under PolicyDrop and PolicyClose; none reaches the caller.
+// What becomes of a message under PolicyDrop and PolicyClose; neither reaches the caller.
 var (
 	errDropped  = errors.New("engine: message dropped")
 	errOverflow = errors.New("engine: connection closed for its backlog")
-	// errAgain: a session's sender has waited and tries again.
-	errAgain = errors.New("engine: try again")
 )
 
 // bound says how a frame is subject to MaxBackpressure.
@@ -289,26 +287,6 @@ func (c *Conn) written(queued int) {
 		c.followBackpressure(queued)
 	}
 	c.followProgress(queued)
-}
-
-// maxPonged is how many bytes of pongs a session's peer that reads nothing is sent on top of MaxBackpressure.
-const maxPonged = 64 << 10
-
-// restsWhenFull reports whether a peer is not read while its output is above MaxBackpressure. What a session sends is
-// bounded by Send, which waits, so its peer is read on: two sessions that send each other more than that at once would
-// wait for each other otherwise. But it must not make the queue grow with pongs.
-func (c *Conn) restsWhenFull() bool {
-	if s := c.session(); s != nil {
-		return s.ponged > maxPonged
-	}
-	return !c.route.readWhileFull
-}
-
-// countPong keeps account of the pongs that join a queue which is too long already.
-func (c *Conn) countPong(payload int) {
-	if s := c.session(); s != nil && c.lc.Queued() > c.route.maxBackpressure {
-		s.ponged += frame.MaxHeaderSize + payload
-	}
 }
 
 // followBackpressure stops reading a peer that is far behind, and reports when it has caught up.

@@ -86,7 +86,7 @@ func TestSessionsEchoMessagesOfEverySize(t *testing.T) {
 				}
 				for _, n := range sizes {
 					want := pattern(n)
-					go c.send(encode(true, frame.Binary, want))
+					go c.Write(encode(true, frame.Binary, want)) // a failure shows in what comes back
 					if op, got := c.nextMessage(); op != frame.Binary || !bytes.Equal(got, want) {
 						t.Fatalf("%d bytes: got %v of %d", n, op, len(got))
 					}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"unsafe"
 
 	"zeroframe/frame"
@@ -72,6 +73,9 @@ func (s *Session) send(ctx context.Context, by *messageWriter, queue func() erro
 		again = true
 	}
 }
+
+// errAgain: a sender has waited and tries again.
+var errAgain = errors.New("engine: try again")
 
 // cause returns why a context ended: with the session, from whose context it may be derived, or for itself.
 func (s *Session) cause(err error) error {
@@ -151,3 +155,23 @@ type mark chan bool
 
 // Passed is called when the place has been reached.
 func (m mark) Passed(written bool) { m <- written }
+
+// maxPonged is how many bytes of pongs a session's peer that reads nothing is sent on top of MaxBackpressure.
+const maxPonged = 64 << 10
+
+// restsWhenFull reports whether a peer is not read while its output is above MaxBackpressure. What a session sends is
+// bounded by Send, which waits, so its peer is read on: two sessions that send each other more than that at once would
+// wait for each other otherwise. But it must not make the queue grow with pongs.
+func (c *Conn) restsWhenFull() bool {
+	if s := c.session(); s != nil {
+		return s.ponged > maxPonged
+	}
+	return !c.route.readWhileFull
+}
+
+// countPong keeps account of the pongs that join a queue which is too long already.
+func (c *Conn) countPong(payload int) {
+	if s := c.session(); s != nil && c.lc.Queued() > c.route.maxBackpressure {
+		s.ponged += frame.MaxHeaderSize + payload
+	}
+}
