@@ -19,7 +19,6 @@ import (
 
 	"zeroframe/engine"
 	"zeroframe/frame"
-	"zeroframe/pool"
 )
 
 // An accept hook can bound the connections of one address.
@@ -252,9 +251,7 @@ func TestSilentClientsLeaveNothing(t *testing.T) {
 		files, goroutines := descriptors(), runtime.NumGoroutine()
 		for range 3 {
 			run()
-			if out := pool.Outstanding(); len(out) != 0 {
-				t.Fatalf("buffers are out with no connection: %v", out)
-			}
+			expectNothingOut(t)
 		}
 		eventually(t, fmt.Sprintf("descriptors are %d again", files), func() bool { return descriptors() <= files })
 		eventually(t, fmt.Sprintf("goroutines are %d again", goroutines), func() bool { return runtime.NumGoroutine() <= goroutines })

@@ -171,9 +171,10 @@ func TestRawRouteDeliversEveryFrameAsItCame(t *testing.T) {
 		}
 		s.gone()
 		h.nothingMore(t)
-		if n := s.Stats(); n.PingsIn != 3 || n.PongsIn != 2 || n.PingsOut != 0 {
-			t.Errorf("counted %d pings, %d pongs in, %d pings out", n.PingsIn, n.PongsIn, n.PingsOut)
-		}
+		eventually(t, "3 pings and 2 pongs in, and no ping out, are counted", func() bool {
+			n := s.Stats()
+			return n.PingsIn == 3 && n.PongsIn == 2 && n.PingsOut == 0
+		})
 	})
 }
 
