@@ -221,6 +221,16 @@ func (e *endpoint) Closed(err error) {
 		}
 		c.announceEnd()
 	}
+	if was == stateHead && c.route.opened { // a dialled one that the loop never opened: whoever has it may wait already
+		c.lc.Lock()
+		c.setReason(CloseReason{Code: frame.CloseAbnormal, Err: ErrServerClosed})
+		c.flags.Or(flagSendClosed)
+		c.flags.And(^flagUpgraded)
+		c.lc.Unlock(false)
+		if s := c.session(); s != nil {
+			s.cancel(s.end)
+		}
+	}
 	if x := c.extensions(); x != nil {
 		x.close(c)
 	}

@@ -97,6 +97,21 @@ type extensions struct {
 	rsv     byte         // of its first frame; loop only
 }
 
+// beginFragment takes x.mu for a fragment, unless a message is under way that the fragment must not get between: one
+// that is in the history already, or is about to be. Who may not wait for that does not.
+func (x *extensions) beginFragment(by *messageWriter, b bound) bool {
+	if b == waiting || len(x.list) > 0 {
+		x.mu.Lock()
+	} else if !x.mu.TryLock() {
+		return false
+	}
+	if x.writing != nil && x.writing != by {
+		x.mu.Unlock()
+		return false
+	}
+	return true
+}
+
 // extensions returns what c needs beyond a flag for its extensions; nil if nothing.
 func (c *Conn) extensions() *extensions {
 	if r := c.rare.Load(); r != nil {

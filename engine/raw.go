@@ -165,6 +165,12 @@ func (c *Conn) queueFrame(f Frame, b bound) error {
 	case c.flags.Load()&flagExtended != 0:
 		return c.frameExtended(f, b)
 	}
+	if x := c.extensions(); x != nil {
+		if !x.beginFragment(nil, b) {
+			return ErrFragment
+		}
+		defer x.mu.Unlock()
+	}
 	c.lc.Lock()
 	flags := c.flags.Load()
 	if flags&flagSendClosed == 0 && ((f.OpCode == frame.Continuation) != (flags&flagFragment != 0) || flags&flagWriting != 0) {

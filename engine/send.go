@@ -37,11 +37,10 @@ func (c *Conn) SendFragment(op frame.OpCode, payload []byte, fin bool) error {
 // queueFragment appends a fragment; rsv is for the first one of a message.
 func (c *Conn) queueFragment(op frame.OpCode, payload []byte, fin bool, rsv byte, by *messageWriter, b bound) error {
 	if x := c.extensions(); x != nil {
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		if x.writing != nil && x.writing != by {
+		if !x.beginFragment(by, b) {
 			return ErrFragment
 		}
+		defer x.mu.Unlock()
 		if len(x.list) > 0 {
 			return c.fragmentExtended(x, op, payload, fin, 0, by, b)
 		}

@@ -141,32 +141,35 @@ func (s *Session) run(h SessionHandler) {
 		if v := recover(); v != nil {
 			err = &PanicError{v, debug.Stack()}
 		}
-		s.finish(err)
+		s.conn.closeWith(s.verdict(err))
+		s.discard()
 	}()
 	err = h(s.ctx, s)
-	if err != nil {
-		_ = err.Error() // a nil pointer in an error panics here, where that is caught
-	}
 }
 
-// finish ends a session whose handler has ended.
-func (s *Session) finish(err error) {
-	reason := CloseReason{Code: frame.CloseNormal, Err: err}
-	if err != nil {
-		reason.Code = frame.CloseInternalError
-		reason.Text = frame.TruncateReason(strings.ToValidUTF8(err.Error(), "\uFFFD"))
-	}
+// verdict makes a close reason of what a handler returned, or ended with. The error's own methods may panic, too.
+func (s *Session) verdict(err error) (reason CloseReason) {
 	log := s.conn.route.engine.config.logger
+	defer func() {
+		if v := recover(); v != nil {
+			p := &PanicError{v, debug.Stack()}
+			log.Error("panic in a session's error", slog.Any("panic", v), slog.String("stack", string(p.Stack)))
+			reason = CloseReason{Code: frame.CloseInternalError, Err: p}
+		}
+	}()
+	if err == nil {
+		return CloseReason{Code: frame.CloseNormal}
+	}
 	var p *PanicError
-	switch {
-	case errors.As(err, &p):
+	if errors.As(err, &p) {
 		log.Error("panic in a session's handler", slog.Any("panic", p.Value), slog.String("stack", string(p.Stack)))
-		reason.Text = ""
-	case err != nil && !errors.Is(err, ErrClosed) && s.ctx.Err() == nil:
+		return CloseReason{Code: frame.CloseInternalError, Err: err}
+	}
+	text := frame.TruncateReason(strings.ToValidUTF8(err.Error(), "\uFFFD"))
+	if !errors.Is(err, ErrClosed) && s.ctx.Err() == nil {
 		log.Warn("a session's handler failed", slog.Any("error", err))
 	}
-	s.conn.closeWith(reason)
-	s.discard()
+	return CloseReason{Code: frame.CloseInternalError, Text: text, Err: err}
 }
 
 // decide keeps how the connection ends and wakes all who wait. The caller holds the output queue.

@@ -113,7 +113,10 @@ func (w *messageWriter) keep(p []byte) int {
 func (w *messageWriter) fragment(p []byte, fin bool) {
 	switch {
 	case !w.begun && fin:
-		w.err = w.session.Send(w.ctx, w.op, p)
+		c := w.session.conn
+		w.err = w.session.send(w.ctx, w, func() error {
+			return c.queue(frame.Header{Fin: true, OpCode: w.op}, p, waiting)
+		})
 		return
 	case !w.begun:
 		w.begun = true

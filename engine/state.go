@@ -117,8 +117,10 @@ func (c *Conn) enterOpen() {
 // even if it was paused, after what had been read by then.
 func (c *Conn) enterClosing() {
 	c.startCloseTimer()
-	c.dropAssembly()
-	c.lc.ReadDirect(false)
+	if c.route.raw == nil { // a raw handler is still told of every frame
+		c.dropAssembly()
+		c.lc.ReadDirect(false)
+	}
 	c.lc.ResumeReading()
 	c.parseStash()
 }
