@@ -54,8 +54,20 @@ func (c *Conn) receiveDeflated(s *shard, ch *frame.Chunk, flags uint32) {
 		c.faultDeflate(err)
 		return
 	}
+	c.spend(s, len(inflated.B))
 	c.deliver(s, inflated.B[assemblyRoom:], inflated.B, inflated)
 }
+
+// spend ends the connection's turn when n more bytes are more than enough.
+func (c *Conn) spend(s *shard, n int) {
+	if s.inflated += n; s.inflated >= maxInflated {
+		c.flags.Or(flagSpent)
+	}
+}
+
+// maxInflated is how many bytes are inflated of what one read brought before the loop turns to its other connections: a
+// read of 64 KiB can hold four messages of 16 MiB.
+const maxInflated = 1 << 20
 
 // inflate returns a message inflated, behind assemblyRoom bytes in a buffer: one of the loop's, which will get it back,
 // or, off the loops, where buffers is nil, a shared one. Text is checked as it comes out, if asked for. The error is

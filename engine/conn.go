@@ -60,6 +60,7 @@ const (
 	flagDeflate                       // permessage-deflate was agreed on; before OnOpen
 	flagExtended                      // frames pass rare.extensions.list; before OnOpen
 	flagCompressed                    // the message being received is compressed; the loop
+	flagSpent                         // this read has cost the loop enough, and the rest waits for the next turn; the loop
 	// The three bits from windowShift on are a number.
 
 	// notDelivering: frames wait, whoever asked for that.
@@ -332,7 +333,11 @@ func (c *Conn) updateReading() {
 		return
 	}
 	c.parseStash()
-	if c.state == stateOpen && c.flags.Load()&notReading == 0 {
+	switch f := c.flags.Load(); {
+	case c.state != stateOpen || f&notReading != 0:
+	case f&flagStashed != 0: // its turn has ended
+		c.lc.Notify(mailReading)
+	default:
 		c.lc.ResumeReading()
 		c.resumeDeadlines()
 	}

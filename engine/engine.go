@@ -25,6 +25,7 @@ type Engine struct {
 
 	// Compression for goroutines that are not loops, and for what leaves a loop.
 	compressors   *pool.Pool[*deflate.Compressor]
+	streams       atomic.Int64 // messages that are compressed as they are written
 	decompressors *pool.Pool[*deflate.Decompressor]
 
 	closing  atomic.Bool

@@ -96,6 +96,7 @@ func (c *Conn) receiveWhole(s *shard, x *extensions, compressed bool) {
 			c.faultDeflate(err)
 			return
 		}
+		c.spend(s, len(inflated.B))
 		pool.Put(x.message)
 		x.message = inflated // where it is found if an extension panics
 		if !c.route.deflateFirst && !c.transformWhole(x) {
@@ -219,9 +220,14 @@ func (c *Conn) sendExtended(x *extensions, h frame.Header, payload []byte, whole
 	copied.B = append(copied.B, payload...)
 	f := Frame{OpCode: h.OpCode, Fin: h.Fin, RSV: h.RSV, Payload: copied.B}
 	var squeezed *pool.Buffer
+	sent := false
 	defer func() {
-		if squeezed != nil {
-			pool.Put(squeezed)
+		if squeezed == nil {
+			return
+		}
+		pool.Put(squeezed)
+		if !sent && x.out != nil { // what later messages would refer to has not left: an extension refused it, or panicked
+			c.closeWith(CloseReason{Code: frame.CloseInternalError, Text: "message given up"})
 		}
 	}()
 	plain := 0
@@ -239,9 +245,6 @@ func (c *Conn) sendExtended(x *extensions, h frame.Header, payload []byte, whole
 	}
 	for _, t := range x.list {
 		if err := t.Outgoing(&f); err != nil {
-			if squeezed != nil && x.out != nil { // what later messages would refer to is not sent
-				c.closeWith(CloseReason{Code: frame.CloseInternalError, Text: "message given up", Err: err})
-			}
 			return err
 		}
 	}
@@ -254,7 +257,8 @@ func (c *Conn) sendExtended(x *extensions, h frame.Header, payload []byte, whole
 	if err == nil && queued != nil {
 		queued()
 	}
-	if err == nil && squeezed != nil {
+	sent = err == nil
+	if sent && squeezed != nil {
 		c.countDeflated(plain, len(squeezed.B))
 	}
 	return c.unlock(err)

@@ -37,6 +37,7 @@ func (c *Conn) receive(b []byte) {
 		rules = c.rulesInForce(f)
 	}
 	s.count.BytesIn += uint64(len(b))
+	s.inflated = 0
 	for len(b) > 0 {
 		n, err := c.parser.Next(b, rules, ch)
 		if err != nil {
@@ -54,7 +55,7 @@ func (c *Conn) receive(b []byte) {
 			c.receiveData(s, ch, b[:n])
 		}
 		b = b[n:]
-		if c.state != stateOpen || c.flags.Load()&(notDelivering|flagTerminate) != 0 {
+		if c.state != stateOpen || c.flags.Load()&(notDelivering|flagTerminate|flagSpent) != 0 {
 			if c.interrupted(b) {
 				break
 			}
@@ -86,13 +87,16 @@ func (c *Conn) interrupted(rest []byte) bool {
 	case stateClosing:
 		return false
 	case stateOpen:
-		f := c.flags.Load()
-		if f&flagTerminate == 0 && f&notDelivering != 0 && len(rest) > 0 {
+		f := c.flags.And(^flagSpent)
+		if f&flagTerminate == 0 && len(rest) > 0 {
 			c.keepForResume(rest)
 			c.restReading()                              // the end of the stream must not overtake them
 			c.shard().count.BytesIn -= uint64(len(rest)) // they are counted when they are parsed
+			if f&notDelivering == 0 {
+				c.lc.Notify(mailReading)
+			}
 		}
-		return f&(flagTerminate|notDelivering) != 0
+		return true
 	case stateDraining, stateAnswering:
 		c.drain(len(rest))
 	}

@@ -62,7 +62,7 @@ func (b *inbox) push(it item) {
 			return
 		}
 	}
-	if b.first > 0 && len(b.items) == cap(b.items) {
+	if b.first > len(b.items)/2 && len(b.items) == cap(b.items) {
 		n := copy(b.items, b.items[b.first:])
 		clear(b.items[n:])
 		b.items, b.first = b.items[:n], 0

@@ -13,7 +13,7 @@ import (
 
 // NextWriter returns a writer for a message of type op that need not be known whole: what is written leaves in fragments
 // of at most 64 KiB, smaller writes together, and Close ends the message (RFC 6455, section 5.4). A message of less than
-// that leaves in one frame, on Close. Writes wait like Send, until ctx ends; after an error the message cannot be
+// that leaves in one frame, on Close. Of longer ones at most 16 per loop are compressed at a time. Writes wait like Send, until ctx ends; after an error the message cannot be
 // completed, and once a part of it has left, only the connection can be closed. It is for one goroutine at a time.
 //
 // Other goroutines' messages wait from its first fragment to its end, and so does another NextWriter from this call on;
@@ -140,11 +140,20 @@ func (w *messageWriter) emit(p []byte, fin bool, rsv byte) error {
 	return s.send(w.ctx, w, func() error { return s.conn.queueFragment(w.op, p, fin, rsv, w, waiting) })
 }
 
+// maxStreams is how many messages per loop are compressed as they are written, each by 0.3 to 1.4 MB of its own: a peer
+// whose messages are answered as they come could have as many under way as it has connections.
+const maxStreams = 16
+
 // compress decides whether the message, of which size bytes are known, is compressed.
 func (w *messageWriter) compress(size int) {
 	c := w.session.conn
 	f := c.flags.Load()
 	if f&flagDeflate == 0 || f&flagExtended != 0 || !c.compresses(w.op, size) {
+		return
+	}
+	e := c.route.engine
+	if e.streams.Add(1) > int64(maxStreams*e.config.loops) {
+		e.streams.Add(-1)
 		return
 	}
 	var h *deflate.History
@@ -211,6 +220,7 @@ func (w *messageWriter) end(err error) {
 	s := w.session
 	if w.z != nil {
 		w.z.Close()
+		s.conn.route.engine.streams.Add(-1)
 		if x := s.conn.extensions(); x != nil && x.out != nil {
 			if failed != nil { // what later messages would refer to has not left
 				s.conn.closeWith(CloseReason{Code: frame.CloseInternalError, Text: "message given up", Err: failed})

@@ -31,6 +31,7 @@ type shard struct {
 	budget   int
 
 	decompressor deflate.Decompressor
+	inflated     int // bytes, in the read being served
 
 	request handshake.Head
 	cipher  cipher.Block // of ping payloads
