@@ -160,7 +160,7 @@ func (c *Compressor) choose(s Setting, h *History, n int) (kind, []byte) {
 		return kindShort, dict
 	case k > kindOf(FastestLevel) && k != kindStateless:
 		return k, dict
-	case n < aloneLimit || takeover && n < shortLimit:
+	case takeover && n < shortLimit:
 		return kindShort, dict
 	case k == kindStateless && takeover: // it would allocate, and reaches back 8 KiB at most
 		return kindOf(FastestLevel), dict
