@@ -568,6 +568,8 @@ func TestErrorsOfIncomingEndTheConnection(t *testing.T) {
 	}{
 		{"an error", func(*engine.Frame) error { return errUnsealed }, frame.CloseProtocolError, "frame refused by an extension"},
 		{"a frame.Error", func(*engine.Frame) error { return fmt.Errorf("wrapped: %w", bad) }, frame.ClosePolicyViolation, "not like this"},
+		{"a code that may not be sent", func(*engine.Frame) error { return &frame.Error{Code: frame.CloseAbnormal, Reason: "never sent"} },
+			frame.CloseProtocolError, "frame refused by an extension"},
 		{"bits left set", func(f *engine.Frame) error { return nil }, frame.CloseProtocolError, "reserved bits that no extension has cleared"},
 		{"bits of nobody", func(f *engine.Frame) error { f.RSV = frame.RSV3; return nil }, frame.CloseProtocolError, "reserved bits that no extension has cleared"},
 		{"a panic", func(f *engine.Frame) error { panic("in Incoming") }, frame.CloseInternalError, ""},
