@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
+	"time"
 
 	"zeroframe/engine"
 	"zeroframe/frame"
@@ -139,5 +141,57 @@ func TestDialSessionFailsAsDialDoes(t *testing.T) {
 	s.Engine.Close()
 	if _, err := s.DialSession(patiently(t), "ws://127.0.0.1:1/", nil); err != engine.ErrServerClosed {
 		t.Errorf("closed engine: %v", err)
+	}
+}
+
+// An engine is closed while it dials: whichever sessions DialSession has returned by then end, also those that no loop
+// has opened yet, and nobody who waits in one is left.
+func TestSessionsDialedBesideCloseEnd(t *testing.T) {
+	s := onSocket(t, engine.WithPingInterval(0))
+	s.session("/", echoSession)
+	url := "ws://" + s.addr(t) + "/"
+	for round := range 40 {
+		e, err := engine.New(engine.WithLoops(2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var dialers sync.WaitGroup
+		dialed := make(chan struct{}, 1000)
+		for i := range 8 {
+			dialers.Go(func() {
+				for {
+					session, err := e.DialSession(patiently(t), url, nil)
+					if err != nil {
+						return
+					}
+					dialed <- struct{}{}
+					if i%2 == 0 {
+						if _, err := session.Receive(context.Background()); !errors.Is(err, engine.ErrClosed) {
+							t.Errorf("Receive: %v", err)
+						}
+					} else {
+						session.SendText(context.Background(), "x")
+						session.Flush(context.Background())
+						session.Terminate()
+						for ; err == nil; _, err = session.Receive(context.Background()) { // what is unread
+						}
+					}
+					<-session.Context().Done()
+				}
+			})
+		}
+		for range round % 20 {
+			within(t, dialed)
+		}
+		if round%2 == 0 {
+			e.Close()
+		} else {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
+			e.Shutdown(ctx)
+			cancel()
+		}
+		done := make(chan struct{})
+		go func() { dialers.Wait(); close(done) }()
+		within(t, done)
 	}
 }

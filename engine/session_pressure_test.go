@@ -73,3 +73,28 @@ func TestASessionsPeerThatPingsAndDoesNotReadIsPushedBack(t *testing.T) {
 	c.Close()
 	within(t, stuck)
 }
+
+// A session that does not receive makes its peer rest, which is counted once for each time, and not as full output.
+func TestStatsCountSessionsThatDoNotReceive(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start(engine.WithPingInterval(0))
+		h := s.handOut("/", engine.WithSessionQueue(2, 1<<20))
+		c := s.open("/")
+		session := h.next(t)
+		for times := range uint64(3) {
+			if n := s.Stats().SessionStalls; n != times {
+				t.Fatalf("%d stalls, want %d", n, times)
+			}
+			for range 2 {
+				c.write(frame.Text, []byte("m"))
+			}
+			s.until("it rests", func() bool { return s.Stats().SessionStalls == times+1 })
+			for range 2 {
+				expectMessage(t, session, frame.Text, []byte("m"))
+			}
+		}
+		if n := s.Stats().Stalls; n != 0 {
+			t.Errorf("%d stalls of output", n)
+		}
+	})
+}

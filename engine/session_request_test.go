@@ -210,3 +210,25 @@ func TestOnUpgradeRefusesASession(t *testing.T) {
 		}
 	})
 }
+
+// A route that is registered while the session is open takes nothing from its request.
+func TestSessionsRequestKeepsItsRoute(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start(engine.WithPingInterval(0))
+		h := s.handOut("GET /chat/{room}/{rest...}")
+		c := s.open("/chat/one/2/3")
+		session := h.next(t)
+		for _, specific := range []string{"GET /chat/one/2/3", "GET /chat/one/{other}/{more}"} {
+			s.session(specific, echoSession)
+		}
+		later := s.open("/chat/one/2/3")
+		later.write(frame.Text, []byte("another route's"))
+		later.expect(frame.Text, []byte("another route's"))
+		req := session.Request()
+		if req.Pattern != "GET /chat/{room}/{rest...}" || req.PathValue("room") != "one" || req.PathValue("rest") != "2/3" || req.PathValue("other") != "" {
+			t.Errorf("pattern %q, room %q, rest %q", req.Pattern, req.PathValue("room"), req.PathValue("rest"))
+		}
+		c.write(frame.Close, nil)
+		c.expectClose(frame.CloseNoStatus)
+	})
+}
