@@ -126,6 +126,13 @@ func (r Row) measure(ctx context.Context, s *Server, o Options, progress func(*L
 	if err != nil {
 		return nil, err
 	}
+	// A loop's counts may be 20 ms old: then the echoes are ahead of them.
+	for i := 0; i < 5 && after.Engine.MessagesIn-before.Engine.MessagesIn < result.Total; i++ {
+		time.Sleep(20 * time.Millisecond)
+		if after, err = s.Snapshot(ctx, false); err != nil {
+			return nil, err
+		}
+	}
 	out := &RowResult{Row: r, Result: *result}
 	out.Server = serverCost(result, calm, before, after)
 	out.Server.LiveHeapPerConn = (float64(idle.Process.LiveHeap) - float64(empty.Process.LiveHeap)) / float64(r.Conns)

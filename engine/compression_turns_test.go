@@ -3,6 +3,7 @@ package engine_test
 import (
 	"bytes"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"zeroframe/engine"
@@ -140,19 +141,19 @@ func TestALoopTurnsToOthersBetweenLargeInflatedMessages(t *testing.T) {
 				s := start(engine.WithPingInterval(0), engine.WithLoops(1))
 				h := newScript()
 				var order []string // the loop's
-				var other *engine.Conn
+				var other atomic.Pointer[engine.Conn]
 				h.onMessage = func(_ *engine.Conn, _ frame.OpCode, p []byte) {
 					if len(p) < 100 {
 						order = append(order, string(p))
 						return
 					}
 					order = append(order, "bomb")
-					other.Post(func() { order = append(order, "other") })
+					other.Load().Post(func() { order = append(order, "other") })
 				}
 				h.onClose = func(*engine.Conn, engine.CloseReason) { order = append(order, "end") }
 				s.handle("/", h, engine.WithCompression(engine.Compression{}))
 				s.open("/")
-				other = within(t, h.opened)
+				other.Store(within(t, h.opened))
 				c := s.openDeflate("/", offeredAlone)
 				large := deflated(frame.Binary, bomb(1))
 				wire := bytes.Join([][]byte{large, large, encode(true, frame.Text, []byte("a")), large,
@@ -167,7 +168,7 @@ func TestALoopTurnsToOthersBetweenLargeInflatedMessages(t *testing.T) {
 					t.Errorf("ended with %d, want %d", code, want)
 				}
 				got := make(chan string)
-				other.Post(func() { got <- strings.Join(order, " ") })
+				other.Load().Post(func() { got <- strings.Join(order, " ") })
 				if got, want := within(t, got), "bomb other bomb other a bomb other b c end"; got != want {
 					t.Errorf("order %q, want %q", got, want)
 				}

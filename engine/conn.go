@@ -233,7 +233,7 @@ func (e *endpoint) Closed(err error) {
 		}
 	}
 	if x := c.extensions(); x != nil {
-		x.close(c)
+		c.callback(x.close)
 	}
 	if r := c.rare.Load(); r != nil && r.release != nil {
 		c.callback(r.release)

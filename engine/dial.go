@@ -105,11 +105,16 @@ func (e *Engine) dialOn(ctx context.Context, nc net.Conn, u *url.URL, header htt
 }
 
 // adoptClient gives a connection to a loop whose handshake is over, with the bytes that came behind the answer.
-func (e *Engine) adoptClient(nc net.Conn, r *route, answer handshake.ResponseInfo, rest []byte) (*Conn, error) {
+func (e *Engine) adoptClient(nc net.Conn, r *route, answer handshake.ResponseInfo, rest []byte) (_ *Conn, err error) {
 	if answer.Subprotocol == "" && r.needSubprotocol {
 		return nil, &HandshakeError{http.StatusSwitchingProtocols, "the server chose none of the subprotocols"}
 	}
 	c := e.newConn(r)
+	defer func() {
+		if x := c.extensions(); err != nil && x != nil { // the loop does not know of them
+			x.close()
+		}
+	}()
 	if err := c.acceptExtensions(answer.Extensions); err != nil {
 		e.connEnded()
 		return nil, &HandshakeError{http.StatusSwitchingProtocols, err.Error()}
@@ -130,7 +135,7 @@ func (e *Engine) adoptClient(nc net.Conn, r *route, answer handshake.ResponseInf
 		stash.B = append(stash.B, rest...)
 		c.more().stash = stash
 	}
-	err := e.started(c, func(c *Conn) error { return e.group.Adopt(&c.lc, nc) })
+	err = e.started(c, func(c *Conn) error { return e.group.Adopt(&c.lc, nc) })
 	if err != nil {
 		if len(rest) > 0 {
 			pool.Put(c.more().stash)

@@ -146,10 +146,10 @@ func (c *Conn) Extensions() []string {
 }
 
 // close ends the transformers that want to know.
-func (x *extensions) close(c *Conn) {
+func (x *extensions) close() {
 	for _, t := range x.list {
 		if t, ok := t.(io.Closer); ok {
-			c.callback(func() { t.Close() })
+			t.Close()
 		}
 	}
 }

@@ -115,7 +115,6 @@ func TestTransformersAreClosedWhenTheHandshakeFails(t *testing.T) {
 
 // A client's, too, when it does not take the rest of the server's answer.
 func TestTransformersAreClosedWhenTheAnswerIsRefused(t *testing.T) {
-	t.Skip("adoptClient does not close the transformers that were accepted before it refuses the answer")
 	for name, fields := range map[string]string{
 		"another extension refuses": extensionsField + "x-a; v=1, x-b; v=2\r\n",
 		"one that was not offered":  extensionsField + "x-a; v=1, x-c\r\n",

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"zeroframe/frame"
@@ -19,7 +20,8 @@ import (
 // SessionHandler serves one connection on a goroutine of its own, which may block. When it returns nil the connection is
 // closed with 1000, when it returns an error with 1011 and the error's text, cut to fit; unless it was closed before, by
 // either side. A panic is logged with its stack and answered by 1011 without a text. ctx ends with the connection; its
-// cause is the *CloseError; what came before that can still be received then. s may be used beyond the handler's return, by goroutines that send.
+// cause is the *CloseError; what came before that can still be received then. s may be used beyond the handler's return,
+// by goroutines that send.
 type SessionHandler func(ctx context.Context, s *Session) error
 
 // Session is a connection with a goroutine to serve it: the same Conn, with calls that wait. What the peer sends is
@@ -38,6 +40,7 @@ type Session struct {
 	mu        sync.Mutex // guards the fields up to the blank line; may be taken while the output queue is held
 	inbox     inbox
 	finished  bool        // the handler has returned: what comes is dropped
+	crowded   atomic.Bool // the writer waits for room: nobody else takes it
 	end       *CloseError // set once
 	writer    *messageWriter
 	receivers bell // something came, or the end

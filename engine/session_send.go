@@ -41,37 +41,52 @@ func (s *Session) send(ctx context.Context, by *messageWriter, queue func() erro
 	if ctx != s.ctx && ctx.Err() != nil {
 		return s.cause(ctx.Err())
 	}
-	for again := false; ; {
-		err := queue()
-		if !s.waitsAfter(err, by) {
-			if again { // there may be room for more: those who wait are woken one by one
-				s.mu.Lock()
-				s.senders.ringOne()
-				s.mu.Unlock()
-			}
-			return s.outcome(err)
-		}
+	err := s.try(by, queue)
+	if !s.waitsAfter(err, by) {
+		return s.outcome(err)
+	}
+	if by != nil {
+		s.crowded.Store(true)
+	}
+	pass := by != nil // whether there may be room for the next one to try
+	for {
 		s.mu.Lock()
 		w := s.senders.join()
 		s.mu.Unlock()
 		// What is waited for may have come before the waiter was known.
-		if err = queue(); s.waitsAfter(err, by) {
-			if err = s.wait(ctx, w); err == nil {
-				err = errAgain
-			} else {
+		if err = s.try(by, queue); s.waitsAfter(err, by) {
+			if err = s.wait(ctx, w); err != nil {
 				err = s.cause(err)
+			} else if err = s.try(by, queue); s.waitsAfter(err, by) {
+				err = errAgain
 			}
 		}
 		s.mu.Lock()
-		if s.senders.leave(w) && err != errAgain {
-			s.senders.ringOne() // who was woken in vain
-		}
+		rung := s.senders.leave(w)
 		s.mu.Unlock()
 		if err != errAgain {
-			return s.outcome(err)
+			pass = pass || rung
+			break
 		}
-		again = true
 	}
+	if by != nil {
+		s.crowded.Store(false)
+	}
+	if pass {
+		s.mu.Lock()
+		s.senders.ringOne()
+		s.mu.Unlock()
+	}
+	return s.outcome(err)
+}
+
+// try calls queue, unless a writer's fragment waits for room: that goes first, or those who are quick to take what
+// little there is would keep it waiting.
+func (s *Session) try(by *messageWriter, queue func() error) error {
+	if by == nil && s.crowded.Load() && s.conn.route.overflowOut == OverflowSuspend {
+		return ErrBackpressure
+	}
+	return queue()
 }
 
 // errAgain: a sender has waited and tries again.
