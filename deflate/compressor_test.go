@@ -63,6 +63,32 @@ func TestEverySizeComesBackFromTheStandardLibrary(t *testing.T) {
 	}
 }
 
+// Every size, with the levels and windows in turn: each pair of them gets some 700 sizes over the whole range.
+func TestEverySizeRoundTripsAtSomeLevelAndWindow(t *testing.T) {
+	if raceEnabled || testing.Short() {
+		t.Skip("2.4 GB of messages")
+	}
+	text := varied(newRand(6), 70000)
+	t.Run("", func(t *testing.T) {
+		const parts = 2
+		for part := range parts {
+			t.Run(fmt.Sprint(part), func(t *testing.T) {
+				t.Parallel()
+				c, d := new(Compressor), new(Decompressor)
+				var out, back []byte
+				for n := part; n <= len(text); n += parts {
+					s := Setting{Level: levels[n/parts%len(levels)], WindowBits: 9 + n/parts/len(levels)%7}
+					out = c.Compress(out[:0], text[:n], s, nil)
+					var err error
+					if back, err = d.Decompress(back[:0], out, n, nil); err != nil || !bytes.Equal(back, text[:n]) {
+						t.Fatalf("%+v, %d bytes: %v", s, n, err)
+					}
+				}
+			})
+		}
+	})
+}
+
 func TestEveryLevelAndWindowRoundTrips(t *testing.T) {
 	c, d := new(Compressor), new(Decompressor)
 	text := varied(newRand(3), 70000)
