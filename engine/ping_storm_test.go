@@ -137,11 +137,25 @@ func TestConnectStormDoesNotBecomeAPingStorm(t *testing.T) {
 	if testing.Short() {
 		t.Skip("seconds, and a hundred thousand connections")
 	}
-	const width = stormInterval / 2 / stormBuckets
 	conns := 100_000
 	if raceEnabled {
 		conns = 10_000
 	}
+	// A machine that stands still for half a second bunches pings, too, but hardly three times in a row.
+	var uneven []string
+	for range 3 {
+		if uneven = connectStorm(t, conns); len(uneven) == 0 {
+			return
+		}
+		t.Log(strings.Join(uneven, "\n"))
+	}
+	t.Errorf("uneven three times; the last time: %s", strings.Join(uneven, "; "))
+}
+
+// connectStorm lets so many peers come at once, and returns what of their pings is uneven.
+func connectStorm(t *testing.T, conns int) (uneven []string) {
+	const width = stormInterval / 2 / stormBuckets
+	complain := func(format string, args ...any) { uneven = append(uneven, fmt.Sprintf(format, args...)) }
 	e, err := engine.New(engine.WithLoops(2), engine.WithMaxConns(0), engine.WithPingInterval(stormInterval),
 		engine.WithPingTimeout(time.Minute), engine.WithHandshakeTimeout(time.Minute))
 	if err != nil {
@@ -201,7 +215,7 @@ func TestConnectStormDoesNotBecomeAPingStorm(t *testing.T) {
 		t.Logf("round %d: %s", i+1, bars(counts[:], share))
 		for j, n := range counts {
 			if r := float64(n) / share; r > 1.5 || r < 0.5 {
-				t.Errorf("round %d, part %d of %d of the spread: %d pings, %.2f of an even share", i+1, j+1, stormBuckets, n, r)
+				complain("round %d, part %d of %d of the spread: %d pings, %.2f of an even share", i+1, j+1, stormBuckets, n, r)
 			}
 		}
 	}
@@ -215,15 +229,16 @@ func TestConnectStormDoesNotBecomeAPingStorm(t *testing.T) {
 	t.Logf("%d connections opened in %v, all pinged twice in %v; pings per tick of the wheel: %.0f in a spread, %d at most; in %v: %d at most",
 		conns, lastOpen-firstOpen, took, float64(conns)*float64(wheelTick)/float64(stormInterval/2), busiest, width, most)
 	if float64(most) > 1.5*share {
-		t.Errorf("%d pings left within %v, %.0f are meant", most, width, share)
+		complain("%d pings left within %v, %.0f are meant", most, width, share)
 	}
 	if early > 0 {
 		t.Errorf("%d pings came before a half of the interval, or of the next", early)
 	}
 	if late > conns/10 {
-		t.Errorf("%d pings came later than the whole interval", late)
+		complain("%d pings came later than the whole interval", late)
 	}
 	if n := e.Stats(); n.PingTimeouts != 0 || n.Handshakes != uint64(conns) {
 		t.Errorf("%d timeouts, %d handshakes", n.PingTimeouts, n.Handshakes)
 	}
+	return uneven
 }
