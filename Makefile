@@ -48,10 +48,7 @@ bench-compress: ## print compressed echoes beside other libraries, 6 minutes (CO
 	cd bench/compression && $(GO) build -ldflags "-X zeroframe/bench.revision=$(REVISION)" -o ../../$(BIN)/compression . && ../../$(BIN)/compression $(COMPRESSFLAGS)
 
 fuzz: ## run each fuzz target for FUZZTIME
-	@set -e; for f in $$($(GO) test -list '^Fuzz' ./fuzz | grep '^Fuzz'); do \
-		echo "$$f"; \
-		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./fuzz; \
-	done
+	@set -e; for f in $$($(GO) test -list '^Fuzz' ./fuzz | grep '^Fuzz'); do GO="$(GO)" fuzz/run.sh $$f $(FUZZTIME); done
 
 lint: ## check the format, vet, and run staticcheck
 	@list="$$(gofmt -l .)"; test -z "$$list" || { echo "not formatted by gofmt:"; echo "$$list"; exit 1; }
