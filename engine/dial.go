@@ -11,7 +11,6 @@ import (
 
 	"zeroframe/frame"
 	"zeroframe/internal/handshake"
-	"zeroframe/internal/loop"
 	"zeroframe/pool"
 )
 
@@ -130,19 +129,7 @@ func (e *Engine) adoptClient(nc net.Conn, r *route, answer handshake.ResponseInf
 		c.beginSession(nil, nil)
 	}
 	c.flags.Or(flagMasking | flagUpgraded) // whoever called Dial may send at once, before OnOpen
-	if len(rest) > 0 {
-		stash := pool.Get(len(rest))
-		stash.B = append(stash.B, rest...)
-		c.more().stash = stash
-	}
-	err = e.started(c, func(c *Conn) error { return e.group.Adopt(&c.lc, nc) })
-	if err != nil {
-		if len(rest) > 0 {
-			pool.Put(c.more().stash)
-		}
-		if errors.Is(err, loop.ErrClosed) {
-			err = ErrServerClosed
-		}
+	if err := e.takeOver(c, nc, rest); err != nil {
 		return nil, err
 	}
 	return c, nil

@@ -1,0 +1,38 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"net"
+
+	"zeroframe/internal/loop"
+	"zeroframe/pool"
+)
+
+// takeOver gives c, whose handshake was made on nc by other means, to a loop, which parses rest first: bytes read from nc
+// behind the handshake. nc is closed, or the loop's. On error nc is still the caller's to close, and c off the books.
+// Any goroutine.
+func (e *Engine) takeOver(c *Conn, nc net.Conn, rest []byte) error {
+	if len(rest) > 0 {
+		stash := pool.Get(len(rest))
+		stash.B = append(stash.B, rest...)
+		c.more().stash = stash
+	}
+	err := e.started(c, func(c *Conn) error { return e.adopt(c, nc) })
+	if err != nil && len(rest) > 0 {
+		pool.Put(c.more().stash)
+	}
+	if errors.Is(err, loop.ErrClosed) {
+		return ErrServerClosed
+	}
+	return err
+}
+
+// adopt picks what of nc the loop can work with.
+func (e *Engine) adopt(c *Conn, nc net.Conn) error {
+	switch nc.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return e.group.Adopt(&c.lc, nc)
+	}
+	return fmt.Errorf("engine: cannot take over a %T", nc)
+}
