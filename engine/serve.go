@@ -43,7 +43,7 @@ func (e *Engine) Serve(ln net.Listener) error {
 		ln.Close()
 		return ErrServerClosed
 	}
-	err := e.group.Serve(ln, e.stop)
+	err := e.group.Serve(ln, e.stop, nil)
 	if errors.Is(err, loop.ErrClosed) && e.closing.Load() {
 		return ErrServerClosed
 	}

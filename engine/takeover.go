@@ -32,7 +32,7 @@ func (e *Engine) takeOver(c *Conn, nc net.Conn, rest []byte) error {
 func (e *Engine) adopt(c *Conn, nc net.Conn) error {
 	switch nc.(type) {
 	case *net.TCPConn, *net.UnixConn:
-		return e.group.Adopt(&c.lc, nc)
+		return e.group.Adopt(&c.lc, nc, nil)
 	}
 	return fmt.Errorf("engine: cannot take over a %T", nc)
 }

@@ -26,6 +26,7 @@ const (
 type listener struct {
 	loop    *Loop
 	fd      int
+	layer   func() Stream
 	orig    net.Listener // kept alive and open: collected, it would close the descriptor it shares a file with
 	watched bool
 	early   bool          // what is accepted may have come before the listener was tuned, and inherited nothing
@@ -52,8 +53,9 @@ const (
 )
 
 // Serve accepts connections of ln, which must have a descriptor (TCP or unix), until the group or the listener is
-// closed; it returns ErrClosed then. stop, when closed, ends it too. It takes ln over and closes it.
-func (g *Group) Serve(ln net.Listener, stop <-chan struct{}) error {
+// closed; it returns ErrClosed then. stop, when closed, ends it too. layer, if it is not nil, makes the stream that stands
+// on the descriptor of each connection; it is called on a loop. Serve takes ln over and closes it.
+func (g *Group) Serve(ln net.Listener, stop <-chan struct{}, layer func() Stream) error {
 	var sc syscall.Conn
 	switch ln := ln.(type) {
 	case *net.TCPListener:
@@ -77,7 +79,7 @@ func (g *Group) Serve(ln net.Listener, stop <-chan struct{}) error {
 		}
 	}
 	l := g.quietest()
-	e := &listener{loop: l, fd: fd, orig: ln, ended: make(chan struct{}), early: ln.Addr().Network() == "tcp"}
+	e := &listener{loop: l, fd: fd, layer: layer, orig: ln, ended: make(chan struct{}), early: ln.Addr().Network() == "tcp"}
 	if !l.Do(func() {
 		if l.stopping {
 			e.close(nil)
@@ -179,6 +181,9 @@ func (e *listener) accept() {
 		}
 		c := g.cfg.NewConn(release)
 		c.fd = int32(fd)
+		if e.layer != nil {
+			g.place(c, e.layer())
+		}
 		g.give(c)
 	}
 	if e.loop.poll.edgeTriggered() {
@@ -260,9 +265,8 @@ func (g *Group) give(c *Conn) error {
 	g.mu.Lock() // Close looks into the mailboxes for the last time after this, or ended is set
 	defer g.mu.Unlock()
 	if g.ended.Load() {
-		if c.stream == nil {
-			closeFD(int(c.fd))
-			c.fd = -1
+		if c.fd >= 0 {
+			c.closeIO()
 		}
 		return ErrClosed
 	}

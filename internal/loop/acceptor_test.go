@@ -32,7 +32,7 @@ func startAccepting(t *testing.T, ln net.Listener, cfg loop.Config) *accepting {
 		return &p.Conn
 	}
 	a.world = start(t, cfg)
-	go func() { a.served <- a.Serve(ln, a.stop) }()
+	go func() { a.served <- a.Serve(ln, a.stop, nil) }()
 	return a
 }
 
@@ -174,7 +174,7 @@ func TestServeAfterCloseClosesTheListener(t *testing.T) {
 	w := start(t, loop.Config{})
 	w.Group.Close()
 	ln := listen(t)
-	if err := w.Serve(ln, nil); err != loop.ErrClosed {
+	if err := w.Serve(ln, nil, nil); err != loop.ErrClosed {
 		t.Errorf("Serve returned %v", err)
 	}
 	if err := ln.Close(); !errors.Is(err, net.ErrClosed) {
@@ -182,7 +182,7 @@ func TestServeAfterCloseClosesTheListener(t *testing.T) {
 	}
 	_, server := tcpPair(t)
 	p := newProbe(t)
-	if err := w.Adopt(&p.Conn, server); err != loop.ErrClosed {
+	if err := w.Adopt(&p.Conn, server, nil); err != loop.ErrClosed {
 		t.Errorf("Adopt returned %v", err)
 	}
 	w.Group.Close() // again
@@ -193,7 +193,7 @@ type listenerWithoutDescriptor struct{ net.Listener }
 func TestAListenerWithoutDescriptorIsRefused(t *testing.T) {
 	w := start(t, loop.Config{})
 	ln := listen(t)
-	if err := w.Serve(listenerWithoutDescriptor{ln}, nil); err == nil || err == loop.ErrClosed {
+	if err := w.Serve(listenerWithoutDescriptor{ln}, nil, nil); err == nil || err == loop.ErrClosed {
 		t.Errorf("Serve returned %v", err)
 	}
 	if err := ln.Close(); !errors.Is(err, net.ErrClosed) {

@@ -9,8 +9,9 @@ import (
 
 // Adopt takes over nc, a connection of the net package, for c, on which Init was called: its descriptor is duplicated
 // and nc closed, so that nothing of the runtime's poller is left on it. Bytes already read from nc are the endpoint's
-// affair. Any goroutine may call it. On error nc is the caller's to close; after ErrClosed it is closed already.
-func (g *Group) Adopt(c *Conn, nc net.Conn) error {
+// affair. s, which may be nil, is a stream that stands on the descriptor. Any goroutine may call it. On error nc is the
+// caller's to close; after ErrClosed it is closed already.
+func (g *Group) Adopt(c *Conn, nc net.Conn, s Stream) error {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
 		return fmt.Errorf("loop: %T has no descriptor to adopt", nc)
@@ -22,17 +23,15 @@ func (g *Group) Adopt(c *Conn, nc net.Conn) error {
 	}
 	nc.Close()
 	c.fd = int32(fd)
+	g.place(c, s)
 	return g.give(c)
 }
 
 // RemoteAddr asks the kernel for the peer's address; nil when the connection has ended. A stream that has a RemoteAddr
 // method answers for itself. Any goroutine may call it.
 func (c *Conn) RemoteAddr() net.Addr {
-	if c.stream != nil {
-		if a, ok := c.stream.(interface{ RemoteAddr() net.Addr }); ok {
-			return a.RemoteAddr()
-		}
-		return nil
+	if a, ok := c.stream.(interface{ RemoteAddr() net.Addr }); ok {
+		return a.RemoteAddr()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -44,11 +43,8 @@ func (c *Conn) RemoteAddr() net.Addr {
 
 // LocalAddr is RemoteAddr for our end. Any goroutine may call it.
 func (c *Conn) LocalAddr() net.Addr {
-	if c.stream != nil {
-		if a, ok := c.stream.(interface{ LocalAddr() net.Addr }); ok {
-			return a.LocalAddr()
-		}
-		return nil
+	if a, ok := c.stream.(interface{ LocalAddr() net.Addr }); ok {
+		return a.LocalAddr()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -76,7 +76,7 @@ func TestAHijackedConnectionIsTakenOver(t *testing.T) {
 		}
 		fds <- fd
 	}
-	if err := w.Adopt(&p.Conn, h.nc); err != nil {
+	if err := w.Adopt(&p.Conn, h.nc, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := h.nc.Write([]byte("x")); err == nil {
@@ -151,7 +151,7 @@ func TestWhatHasNoDescriptorIsNotAdopted(t *testing.T) {
 	a, b := net.Pipe()
 	defer b.Close()
 	p := newProbe(t)
-	if err := w.Adopt(&p.Conn, a); err == nil || err == loop.ErrClosed {
+	if err := w.Adopt(&p.Conn, a, nil); err == nil || err == loop.ErrClosed {
 		t.Errorf("Adopt returned %v", err)
 	}
 	go a.Write([]byte("still the caller's\n"))
@@ -161,7 +161,7 @@ func TestWhatHasNoDescriptorIsNotAdopted(t *testing.T) {
 	a.Close()
 	_, server := tcpPair(t)
 	server.Close()
-	if err := w.Adopt(&p.Conn, server); err == nil {
+	if err := w.Adopt(&p.Conn, server, nil); err == nil {
 		t.Error("a closed connection was adopted")
 	}
 }

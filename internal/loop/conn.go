@@ -22,12 +22,12 @@ type Conn struct {
 
 	next *Conn         // link in the mailbox; owned by whoever set the first mail bit
 	mail atomic.Uint32 // Mail bits not yet handled; 0: not in the mailbox
-	fd   int32         // a stream, or closed: -1; written by the loop under mu
+	fd   int32         // -1: closed, or a stream that stands on none; written by the loop under mu
 
 	mu     sync.Mutex   // guards out and shut
 	out    queue        // output not yet in the kernel
 	queued atomic.Int64 // bytes in out; changed under mu, read anywhere
-	stream Stream       // in place of fd; nil: fd
+	stream Stream       // the bytes come from it, in place of fd or standing on it; nil: from fd
 }
 
 type connFlags uint8
@@ -70,17 +70,12 @@ func (c *Conn) register() {
 	switch {
 	case l.stopping: // the poller may be gone, and its number another's
 		err = ErrClosed
-	case c.stream == nil:
+	case c.fd >= 0:
 		err = l.poll.add(int(c.fd), wantRead)
 	}
 	if err != nil {
 		l.group.forget(c)
-		fd := c.shutOutput()
-		if c.stream != nil {
-			c.stream.Close()
-		} else {
-			closeFD(fd)
-		}
+		c.closeIO()
 		c.ep.Closed(err)
 		return
 	}
@@ -142,7 +137,7 @@ func (c *Conn) readable() {
 		if l.group.cfg.Poison {
 			poison(l.buf[:min(n, len(l.buf))])
 		}
-		if (c.stream != nil || l.poll.edgeTriggered()) && c.IsOpen() {
+		if c.IsOpen() && c.mayHaveMore() {
 			c.again()
 		}
 		return
@@ -157,6 +152,15 @@ func (c *Conn) readable() {
 	default:
 		c.Close(err)
 	}
+}
+
+// mayHaveMore reports whether bytes may be left that no event announces.
+func (c *Conn) mayHaveMore() bool {
+	if c.fd < 0 || c.loop.poll.edgeTriggered() {
+		return true
+	}
+	input, _ := c.holds()
+	return input
 }
 
 // again asks for another read without an event.
@@ -177,7 +181,7 @@ func (c *Conn) read(buf []byte) (int, error) {
 
 // want sets what the poller watches the descriptor for.
 func (c *Conn) want(w interest) {
-	if c.stream == nil && w != c.interest {
+	if c.fd >= 0 && w != c.interest {
 		if err := c.loop.poll.set(int(c.fd), c.interest, w); err != nil {
 			c.loop.group.cfg.Logger.Error("change of poll interest failed", "error", err)
 		}
@@ -266,24 +270,29 @@ func (c *Conn) Close(err error) {
 	c.flags &^= flagOpen
 	l.wheel.Disarm(&c.timer)
 	l.leave(c)
-	fd := c.shutOutput()
 	if l.cork.conn == c {
 		l.cork.drop()
 	}
-	if c.stream != nil {
-		c.stream.Close()
-	} else {
-		closeFD(fd)
-	}
+	c.closeIO()
 	l.group.forget(c)
 	c.ep.Closed(err)
 }
 
-// Detach takes the descriptor out of the loop and gives it to the caller, without closing it, when nothing is queued.
-// The endpoint hears nothing more. Loop only.
+// closeIO drops the output queue and closes what the bytes came from.
+func (c *Conn) closeIO() {
+	if c.stream != nil {
+		c.stream.Close() // it may have a last word for the descriptor
+	}
+	if fd := c.shutOutput(); fd >= 0 {
+		closeFD(fd)
+	}
+}
+
+// Detach takes the descriptor out of the loop and gives it to the caller, without closing it, when nothing is queued. A
+// stream that stands on it is the caller's too. The endpoint hears nothing more. Loop only.
 func (c *Conn) Detach() (fd int, err error) {
 	c.WriteOut()
-	if !c.IsOpen() || c.stream != nil || c.queued.Load() != 0 {
+	if _, output := c.holds(); !c.IsOpen() || c.fd < 0 || c.queued.Load() != 0 || output {
 		return -1, ErrClosed
 	}
 	fd = int(c.fd)

@@ -35,9 +35,10 @@ var (
 	ErrAgain = errors.New("loop: would block")
 )
 
-// Stream stands in for a file descriptor: TLS and in-memory connections. Its methods are called on the connection's
-// loop only and must not block. It announces readiness with Conn.StreamReadable and Conn.StreamWritable, from any
-// goroutine, after having returned ErrAgain.
+// Stream stands in for a file descriptor, as in-memory connections do, or on one, as TLS does: then the loop watches the
+// descriptor for it, and it reads and writes that by ReadFD and WriteFD. Its methods are called on the connection's loop
+// only and must not block. One without a descriptor announces readiness with Conn.StreamReadable and Conn.StreamWritable,
+// from any goroutine, after having returned ErrAgain.
 type Stream interface {
 	// Attach is called once, before anything else, with the connection to announce readiness to.
 	Attach(c *Conn)

@@ -43,7 +43,7 @@ func TestALoopWhosePollerFailsEndsWhatItHad(t *testing.T) {
 	// to the loop that has fewer.
 	ln := listen(t)
 	served := make(chan error, 1)
-	go func() { served <- w.Serve(ln, nil) }()
+	go func() { served <- w.Serve(ln, nil, nil) }()
 	c, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)

@@ -21,14 +21,21 @@ func (c *Conn) flush() {
 	l := c.loop
 	k := &l.cork
 	corked := k.conn == c
-	if !corked && c.queued.Load() == 0 {
+	var err error
+	if _, output := c.holds(); output {
+		_, err = c.stream.Write(nil)
+	}
+	if !corked && c.queued.Load() == 0 && err == nil {
 		c.flushed()
 		return
 	}
-	var err error
 	if corked {
 		k.join()
-		err = c.writeParts(k)
+		if err == nil {
+			err = c.writeParts(k)
+		} else {
+			k.keep(c)
+		}
 	}
 	for written := 0; err == nil && c.queued.Load() != 0 && written < maxFlush; {
 		var n int
@@ -39,7 +46,7 @@ func (c *Conn) flush() {
 		c.Close(err)
 		return
 	}
-	if err == nil && c.queued.Load() != 0 && (c.stream != nil || l.poll.edgeTriggered()) {
+	if err == nil && c.queued.Load() != 0 && (c.fd < 0 || l.poll.edgeTriggered()) {
 		c.post(mailFlush) // its turn is over, but it would take more, so nothing announces that it does
 	}
 	c.flushed()
@@ -49,7 +56,7 @@ func (c *Conn) flush() {
 // the flush, and went with it, counts too: somebody may have been refused meanwhile for its sake.
 func (c *Conn) flushed() {
 	left := c.Queued()
-	if left != 0 {
+	if _, output := c.holds(); left != 0 || output {
 		c.want(c.interest | wantWrite)
 	} else if c.interest&wantWrite != 0 {
 		c.want(c.interest &^ wantWrite)
@@ -172,6 +179,9 @@ func (c *Conn) write(b []byte) (int, error) {
 func (c *Conn) writeVector(v *vector) (n int, err error) {
 	if c.stream == nil {
 		return sendVector(int(c.fd), v)
+	}
+	if w, ok := c.stream.(VectorWriter); ok {
+		return w.WriteVector(v.bytes)
 	}
 	for _, b := range v.bytes {
 		var m int

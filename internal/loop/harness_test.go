@@ -215,7 +215,7 @@ func start(t *testing.T, cfg loop.Config) *world {
 func (w *world) overSocket(p *probe) net.Conn {
 	w.t.Helper()
 	client, server := tcpPair(w.t)
-	if err := w.Adopt(&p.Conn, server); err != nil {
+	if err := w.Adopt(&p.Conn, server, nil); err != nil {
 		w.t.Fatal(err)
 	}
 	return client

@@ -106,7 +106,7 @@ func TestStaleEventsDoNotReachAConnectionThatGotTheDescriptor(t *testing.T) {
 			return func([]byte) {
 				other.Close(nil)
 				if third.Loop() == nil {
-					if err := w.Adopt(&third.Conn, server); err != nil {
+					if err := w.Adopt(&third.Conn, server, nil); err != nil {
 						t.Error(err)
 					}
 				}
@@ -320,7 +320,7 @@ func TestConnectionsGivenDuringTheEndAreClosed(t *testing.T) {
 			for range 20 {
 				p := newProbe(t)
 				_, server := tcpPair(t)
-				if w.Adopt(&p.Conn, server) != nil {
+				if w.Adopt(&p.Conn, server, nil) != nil {
 					return
 				}
 				connect <- p

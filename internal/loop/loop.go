@@ -41,6 +41,7 @@ type Loop struct {
 	buf     []byte        // every read that has no target of its own goes here
 	cork    cork
 	iov     vector
+	scratch *Scratch // nil until a stream wants it
 	buffers *pool.Buffers
 	local   any
 	stats   Stats
@@ -260,7 +261,7 @@ func (l *Loop) runDelayed() {
 func (l *Loop) enter(c *Conn) {
 	l.table.Lock()
 	defer l.table.Unlock()
-	if c.stream != nil {
+	if c.fd < 0 {
 		l.table.streams[c] = struct{}{}
 		return
 	}
@@ -277,7 +278,7 @@ func (l *Loop) enter(c *Conn) {
 func (l *Loop) leave(c *Conn) {
 	l.table.Lock()
 	defer l.table.Unlock()
-	if c.stream != nil {
+	if c.fd < 0 {
 		delete(l.table.streams, c)
 		return
 	}

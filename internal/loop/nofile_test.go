@@ -69,7 +69,7 @@ func serveWithFewFiles() int {
 		return 1
 	}
 	served := make(chan error)
-	go func() { served <- g.Serve(ln, nil) }()
+	go func() { served <- g.Serve(ln, nil, nil) }()
 	fmt.Println(ln.Addr())
 	io.Copy(io.Discard, os.Stdin)
 	g.Close()

@@ -10,10 +10,88 @@ func (g *Group) NewStreamConn(c *Conn, s Stream) error {
 	if g.cfg.MaxConns > 0 && g.Len() >= g.cfg.MaxConns {
 		return ErrClosed
 	}
-	c.stream = s
-	c.loop = g.quietest()
-	s.Attach(c)
+	g.place(c, s)
 	return g.give(c)
+}
+
+// place puts s, unless it is nil, between a new connection and its descriptor, or in the place of one.
+func (g *Group) place(c *Conn, s Stream) {
+	if s == nil {
+		return
+	}
+	c.loop = g.quietest()
+	c.stream = s
+	s.Attach(c)
+}
+
+// A VectorWriter is a Stream that takes all that a connection has to say in one call, as Write otherwise.
+type VectorWriter interface {
+	// WriteVector writes a prefix of the concatenation of v and returns its length, with ErrAgain when that is short.
+	WriteVector(v [][]byte) (n int, err error)
+}
+
+// A Holder is a Stream that keeps bytes back which no event of the connection's descriptor announces: one that stands on
+// the descriptor has taken more from it than it has returned, or has something to say that the descriptor did not take.
+// Write with an empty slice makes it try that again.
+type Holder interface {
+	Holds() (input, output bool)
+}
+
+// holds asks the stream what it keeps back.
+func (c *Conn) holds() (input, output bool) {
+	if c.stream == nil {
+		return false, false
+	}
+	if h, ok := c.stream.(Holder); ok {
+		return h.Holds()
+	}
+	return false, false
+}
+
+// Stream returns the stream that the connection's bytes come from, nil when that is its descriptor. Loop only, until the
+// endpoint is open; it stays the same from then on.
+func (c *Conn) Stream() Stream { return c.stream }
+
+// SetStream puts s in the place of the connection's stream, which called it: nil leaves the descriptor alone. Loop only,
+// before the endpoint is open.
+func (c *Conn) SetStream(s Stream) {
+	c.stream = s
+	if s != nil {
+		s.Attach(c)
+	}
+}
+
+// ReadFD reads from the connection's descriptor, for a stream that stands on it. It returns ErrAgain when nothing is there
+// yet and io.EOF at the end. Loop only.
+func (c *Conn) ReadFD(p []byte) (int, error) { return recv(int(c.fd), p) }
+
+// WriteFD writes a prefix of p to the connection's descriptor and returns its length, with ErrAgain when that is short.
+// Loop only.
+func (c *Conn) WriteFD(p []byte) (int, error) {
+	n, err := send(int(c.fd), p)
+	if n < len(p) {
+		return n, orAgain(err)
+	}
+	return n, nil
+}
+
+// CloseWriteFD ends the outgoing direction of the connection's descriptor. Loop only.
+func (c *Conn) CloseWriteFD() error { return shutdownWrite(int(c.fd)) }
+
+// Scratch is memory of a loop for the streams of its connections: whoever is called on the loop may use it until the call
+// returns.
+type Scratch struct {
+	In  [64 << 10]byte // what a descriptor had
+	Out []byte         // what it is to get; kept at the capacity it has grown to
+	Sum []byte         // pieces put together
+}
+
+// Scratch returns the loop's. Loop only.
+func (l *Loop) Scratch() *Scratch {
+	if l.scratch == nil {
+		l.scratch = new(Scratch)
+	}
+	return l.scratch
 }
 
 func streamRead(s Stream, p []byte) (int, error) {
