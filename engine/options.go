@@ -67,6 +67,8 @@ type settings struct {
 	overflowOut     Overflow
 	codec           Codec
 	onUpgrade       func(*Upgrade) error
+	sawPing         func(*Conn, []byte)
+	sawPong         func(*Conn, []byte)
 	skipUTF8        bool
 	reserved        byte
 	compression     *Compression

@@ -94,6 +94,19 @@ func WithOnUpgrade(f func(u *Upgrade) error) Setting {
 	return setting(func(s *settings) error { s.onUpgrade = f; return nil })
 }
 
+// WithOnPing shows f the pings that come, on routes of sessions too, and to what Dial opens: as PingHandler says, whose
+// OnPing is called before f when the handler has one. f runs on a loop and must not block. Raw routes, which see every
+// frame, do not ask it. Default: nobody is told.
+func WithOnPing(f func(c *Conn, payload []byte)) Setting {
+	return setting(func(s *settings) error { s.sawPing = f; return nil })
+}
+
+// WithOnPong is WithOnPing for pongs, those for the engine's own pings included; see PongHandler. Default: nobody is
+// told.
+func WithOnPong(f func(c *Conn, payload []byte)) Setting {
+	return setting(func(s *settings) error { s.sawPong = f; return nil })
+}
+
 // WithReservedBits admits frames with these of frame.RSV1 to RSV3 set on a raw route, whose handler and peers have agreed
 // what they mean. Default none: such a frame is answered by 1002.
 func WithReservedBits(bits byte) RouteOption {

@@ -52,6 +52,8 @@ var optionBounds = []struct {
 		[]engine.Option{engine.WithOverflow(2, engine.OverflowSuspend), engine.WithOverflow(engine.OverflowSuspend, 2), engine.WithOverflow(255, 255)}},
 	{"WithCodec", settings(engine.WithCodec, engine.JSON, engine.Codec(tagged('x'))), settings(engine.WithCodec, engine.Codec(nil))},
 	{"WithOnUpgrade", settings(engine.WithOnUpgrade, nil, func(*engine.Upgrade) error { return nil }), nil},
+	{"WithOnPing", settings(engine.WithOnPing, nil, func(*engine.Conn, []byte) {}), nil},
+	{"WithOnPong", settings(engine.WithOnPong, nil, func(*engine.Conn, []byte) {}), nil},
 	{"WithAllowedOrigins", []engine.Option{engine.WithAllowedOrigins(), engine.WithAllowedOrigins("https://a", "http://*.b:1")},
 		[]engine.Option{engine.WithAllowedOrigins("a"), engine.WithAllowedOrigins("https://a", ""), engine.WithAllowedOrigins("*"), engine.WithAllowedOrigins("https://"),
 			engine.WithAllowedOrigins("https://*"), engine.WithAllowedOrigins("https://*."), engine.WithAllowedOrigins("https://a.*.b"), engine.WithAllowedOrigins("https://a/"), engine.WithAllowedOrigins("://a")}},

@@ -54,6 +54,7 @@ func (e *Engine) newRoute(h Handler, role frame.Role, layer func(*route), opts [
 	r.onPing, _ = optional.(PingHandler)
 	r.onPong, _ = optional.(PongHandler)
 	r.onDrain, _ = optional.(DrainHandler)
+	r.onPing, r.onPong = alsoPing(r.onPing, r.sawPing), alsoPong(r.onPong, r.sawPong)
 	r.rules = frame.Rules{Role: role, MaxFrame: r.maxFrame, RSV: r.reserved}
 	r.deflateRules = r.rules
 	r.deflateRules.FirstRSV = frame.RSV1
@@ -65,6 +66,40 @@ func (e *Engine) newRoute(h Handler, role frame.Role, layer func(*route), opts [
 	}
 	r.opened = role == frame.Client
 	return r, nil
+}
+
+// controlFunc is what WithOnPing and WithOnPong are given.
+type controlFunc func(c *Conn, payload []byte)
+
+func (f controlFunc) OnPing(c *Conn, payload []byte) { f(c, payload) }
+func (f controlFunc) OnPong(c *Conn, payload []byte) { f(c, payload) }
+
+// alsoPing returns what tells h and then f; each may be nil.
+func alsoPing(h PingHandler, f controlFunc) PingHandler {
+	switch {
+	case f == nil:
+		return h
+	case h == nil:
+		return f
+	}
+	return controlFunc(func(c *Conn, payload []byte) {
+		h.OnPing(c, payload)
+		f(c, payload)
+	})
+}
+
+// alsoPong is alsoPing for pongs.
+func alsoPong(h PongHandler, f controlFunc) PongHandler {
+	switch {
+	case f == nil:
+		return h
+	case h == nil:
+		return f
+	}
+	return controlFunc(func(c *Conn, payload []byte) {
+		h.OnPong(c, payload)
+		f(c, payload)
+	})
 }
 
 // router finds the route of a request by the patterns of net/http's ServeMux. A ServeMux wants an http.Request, with the
