@@ -42,7 +42,7 @@ type Conn struct {
 type connFlags struct{ atomic.Uint32 }
 
 const (
-	flagUpgraded   uint32 = 1 << iota // from OnOpen, or the return of Dial, to OnClose; the loop, or Dial
+	flagUpgraded   uint32 = 1 << iota // from OnOpen, or before the loop knows the connection, to OnClose
 	flagSendClosed                    // a close frame is queued: no more output; whoever holds the queue
 	flagFragment                      // a fragmented message is being sent; whoever holds the queue
 	flagWriting                       // and it is that of a session's writer; whoever holds the queue
@@ -122,7 +122,8 @@ func (c *Conn) shard() *shard { return c.lc.Loop().Local().(*shard) }
 func (e *endpoint) Opened() {
 	c := (*Conn)(e)
 	defer c.recoverHandler()
-	if c.route.opened {
+	if c.flags.Load()&flagUpgraded != 0 {
+		c.lc.Flush() // our answer, so that what OnOpen sends is judged against an empty queue
 		c.step(evUpgraded)
 		c.parseStash()
 	}
@@ -222,9 +223,12 @@ func (e *endpoint) Closed(err error) {
 		}
 		c.announceEnd()
 	}
-	if was == stateHead && c.route.opened { // a dialled one that the loop never opened: whoever has it may wait already
+	if was == stateHead && c.flags.Load()&flagUpgraded != 0 { // the loop never opened it: whoever has it may wait already
+		if err == nil || err == loop.ErrClosed {
+			err = ErrServerClosed
+		}
 		c.lc.Lock()
-		c.setReason(CloseReason{Code: frame.CloseAbnormal, Err: ErrServerClosed})
+		c.setReason(CloseReason{Code: frame.CloseAbnormal, Err: err})
 		c.flags.Or(flagSendClosed)
 		c.flags.And(^flagUpgraded)
 		c.lc.Unlock(false)

@@ -28,6 +28,11 @@ type Engine struct {
 	streams       atomic.Int64 // messages that are compressed as they are written
 	decompressors *pool.Pool[*deflate.Decompressor]
 
+	refused struct { // by goroutines that are not loops
+		byStatus [len(refusalStatus)]atomic.Uint64
+		maxConns atomic.Uint64
+	}
+
 	closing  atomic.Bool
 	stop     chan struct{} // closed when closing begins
 	stopOnce sync.Once

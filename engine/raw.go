@@ -33,10 +33,15 @@ func (e *Engine) HandleRaw(pattern string, h FrameHandler, opts ...RouteOption) 
 	if h == nil {
 		return &OptionError{"FrameHandler", "nil"}
 	}
-	return e.handle(pattern, rawLayer{h}, func(r *route) {
+	return e.handle(pattern, rawLayer{h}, rawRoute(h), opts)
+}
+
+// rawRoute makes a route a raw one.
+func rawRoute(h FrameHandler) func(*route) {
+	return func(r *route) {
 		r.raw = h
 		r.pingInterval, r.compression, r.extensions = 0, nil, nil
-	}, opts)
+	}
 }
 
 // rawLayer is the Handler of a raw route: frames go past it, unless extensions make them of others.

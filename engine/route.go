@@ -27,7 +27,6 @@ type route struct {
 	rules    frame.Rules
 	// deflateRules are the rules of connections with compression.
 	deflateRules frame.Rules
-	opened       bool // the handshake is over before the loop gets the connection: we are the client
 	settings
 }
 
@@ -64,7 +63,6 @@ func (e *Engine) newRoute(h Handler, role frame.Role, layer func(*route), opts [
 	if r.reserved != 0 && r.raw == nil {
 		return nil, &OptionError{"WithReservedBits", "the route is not a raw one"}
 	}
-	r.opened = role == frame.Client
 	return r, nil
 }
 

@@ -66,8 +66,11 @@ func (e *Engine) HandleSession(pattern string, h SessionHandler, opts ...RouteOp
 	if h == nil {
 		return &OptionError{"SessionHandler", "nil"}
 	}
-	return e.handle(pattern, sessions{}, func(r *route) { r.session = h }, opts)
+	return e.handle(pattern, sessions{}, sessionLayer(h), opts)
 }
+
+// sessionLayer makes a route one of sessions.
+func sessionLayer(h SessionHandler) func(*route) { return func(r *route) { r.session = h } }
 
 // DialSession is Dial for a caller that wants to wait for messages itself: it returns a Session without a handler, which
 // the caller closes. What it leaves unread is dropped with it.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"math/bits"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -94,13 +95,13 @@ type sentElsewhere struct {
 // refusalStatus are the HTTP statuses counted one by one; the last stands for all others.
 var refusalStatus = [...]int{400, 401, 403, 404, 405, 408, 426, 431, 500, 503, 599}
 
-func (n *counters) countRefusal(status int) {
-	for i, s := range refusalStatus {
-		if s == status || i == len(refusalStatus)-1 {
-			n.refused[i]++
-			return
-		}
+func (n *counters) countRefusal(status int) { n.refused[refusalIndex(status)]++ }
+
+func refusalIndex(status int) int {
+	if i := slices.Index(refusalStatus[:], status); i >= 0 {
+		return i
 	}
+	return len(refusalStatus) - 1
 }
 
 func (s *shard) countClose(code frame.CloseCode) {
@@ -157,6 +158,12 @@ func (e *Engine) Stats() Stats {
 		t.Inflated += s.sent.inflated.Load()
 		t.InflatedWire += s.sent.inflatedWire.Load()
 	}
+	for i := range e.refused.byStatus {
+		if n := e.refused.byStatus[i].Load(); n != 0 {
+			t.Refused[refusalStatus[i]] += n
+		}
+	}
+	t.RefusedMaxConns += e.refused.maxConns.Load()
 	return t
 }
 

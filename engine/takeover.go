@@ -19,8 +19,11 @@ func (e *Engine) takeOver(c *Conn, nc net.Conn, rest []byte) error {
 		c.more().stash = stash
 	}
 	err := e.started(c, func(c *Conn) error { return e.adopt(c, nc) })
-	if err != nil && len(rest) > 0 {
-		pool.Put(c.more().stash)
+	if err != nil {
+		c.lc.Abandon()
+		if len(rest) > 0 {
+			pool.Put(c.more().stash)
+		}
 	}
 	if errors.Is(err, loop.ErrClosed) {
 		return ErrServerClosed

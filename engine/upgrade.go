@@ -91,46 +91,68 @@ func (c *Conn) upgrade(s *shard, head []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := h.CheckUpgrade(); err != nil {
+	v, err := to.judge(h, func() (*http.Request, error) { return c.httpRequest(to, h, req) })
+	if err != nil {
 		return err
 	}
-	asked := to.upgrader != nil || to.onUpgrade != nil
-	if to.checkOrigin != nil || asked {
-		if req, err = c.httpRequest(to, h, req); err != nil {
-			return err
-		}
-	}
-	if !to.admitsOrigin(h, req) {
-		return handshake.ErrForbidden
-	}
-	protocol, ok := handshake.Subprotocol(h, to.subprotocols)
-	if !ok && to.needSubprotocol {
-		return &handshake.Refusal{Status: http.StatusBadRequest, Reason: "none of the subprotocols offered is spoken here"}
-	}
-	var extra http.Header
-	if asked {
-		u := Upgrade{Request: req, Header: make(http.Header), Subprotocol: protocol}
-		if err := c.askUpgrader(to, h, &u); err != nil {
-			return err
-		}
-		protocol, extra = u.Subprotocol, u.Header
-		c.userData = u.UserData
-		req = u.Request
-	}
-	c.route = to
-	if to.session != nil {
-		if !asked {
-			req = nil // made again from the head when somebody wants it, which takes less memory till then
-		}
-		c.beginSession(head, req)
-	}
-	c.setSubprotocol(protocol)
-	s.answer = handshake.AppendSwitching(s.answer[:0], h.Key(), protocol, c.negotiate(h), extra)
+	extensions := c.agree(to, h, &v, head)
+	s.answer = handshake.AppendSwitching(s.answer[:0], h.Key(), v.protocol, extensions, v.header)
 	if !c.lc.WriteInPlace(s.answer) { // not queued: what OnOpen sends is judged against an empty queue
 		c.write(s.answer)
 	}
 	c.step(evUpgraded)
 	return nil
+}
+
+// verdict is what the connection shall be that a request may open.
+type verdict struct {
+	protocol string
+	header   http.Header // for the answer
+	userData any
+	request  *http.Request // for a session; nil: to be made again from the head, which takes less memory till then
+}
+
+// judge decides about a request by the rules that hold wherever it was read. look makes an http.Request of it, for those
+// who want to see one.
+func (r *route) judge(h *handshake.Head, look func() (*http.Request, error)) (v verdict, err error) {
+	if err := h.CheckUpgrade(); err != nil {
+		return v, err
+	}
+	asked := r.upgrader != nil || r.onUpgrade != nil
+	var req *http.Request
+	if r.checkOrigin != nil || asked {
+		if req, err = look(); err != nil {
+			return v, err
+		}
+	}
+	if !r.admitsOrigin(h, req) {
+		return v, handshake.ErrForbidden
+	}
+	protocol, ok := handshake.Subprotocol(h, r.subprotocols)
+	if !ok && r.needSubprotocol {
+		return v, &handshake.Refusal{Status: http.StatusBadRequest, Reason: "none of the subprotocols offered is spoken here"}
+	}
+	v.protocol = protocol
+	if asked {
+		u := Upgrade{Request: req, Header: make(http.Header), Subprotocol: protocol}
+		if err := r.askUpgrader(h, &u); err != nil {
+			return v, err
+		}
+		v = verdict{protocol: u.Subprotocol, header: u.Header, userData: u.UserData, request: u.Request}
+	}
+	return v, nil
+}
+
+// agree makes c the connection that v says, and returns the extensions to answer. head is the request's, for a session
+// to make the request of when v has none.
+func (c *Conn) agree(to *route, h *handshake.Head, v *verdict, head []byte) (extensions string) {
+	c.route = to
+	c.userData = v.userData
+	if to.session != nil {
+		c.beginSession(head, v.request)
+	}
+	c.setSubprotocol(v.protocol)
+	return c.negotiate(h)
 }
 
 // httpRequest completes the request that the router made, or makes it, for handlers to look at.
@@ -149,14 +171,14 @@ func (c *Conn) httpRequest(to *route, h *handshake.Head, req *http.Request) (*ht
 }
 
 // askUpgrader lets the handler, and then the route's option, look at the request.
-func (c *Conn) askUpgrader(to *route, h *handshake.Head, u *Upgrade) error {
+func (r *route) askUpgrader(h *handshake.Head, u *Upgrade) error {
 	chosen := u.Subprotocol
 	var err error
-	if to.upgrader != nil {
-		err = to.upgrader.OnUpgrade(u)
+	if r.upgrader != nil {
+		err = r.upgrader.OnUpgrade(u)
 	}
-	if err == nil && to.onUpgrade != nil {
-		err = to.onUpgrade(u)
+	if err == nil && r.onUpgrade != nil {
+		err = r.onUpgrade(u)
 	}
 	var no *Rejection
 	switch {
@@ -170,7 +192,7 @@ func (c *Conn) askUpgrader(to *route, h *handshake.Head, u *Upgrade) error {
 	case errors.As(err, &no) && no.Status >= 400 && no.Status < 600:
 		return &handshake.Refusal{Status: no.Status, Reason: no.Reason, Header: no.Header}
 	}
-	c.route.engine.config.logger.Error("OnUpgrade failed", slog.Any("error", err))
+	r.engine.config.logger.Error("OnUpgrade failed", slog.Any("error", err))
 	return refuseInternal
 }
 

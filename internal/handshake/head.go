@@ -37,6 +37,8 @@ type Head struct {
 	minor             int
 	length            int64 // Content-Length; -1 when absent
 	chunked           bool
+	extended          bool   // CONNECT with a protocol (RFC 8441); set by SetRequest
+	own               []byte // room for SetRequest
 }
 
 // Parse reads the head at the start of b. n > 0 is the length of a complete
@@ -80,7 +82,7 @@ func (h *Head) limit() int {
 func (h *Head) reset() {
 	h.buf, h.n = nil, 0
 	h.method, h.target, h.path, h.query, h.host = nil, nil, nil, nil, nil
-	h.minor, h.length, h.chunked = 0, -1, false
+	h.minor, h.length, h.chunked, h.extended = 0, -1, false, false
 }
 
 func (h *Head) parse(b []byte) (int, *Refusal) {

@@ -72,6 +72,7 @@ var (
 	errLength           = bad("malformed Content-Length")
 	errFraming          = bad("conflicting Content-Length or Transfer-Encoding")
 	errTrailer          = bad("forbidden trailer field")
+	errNoUpgrade        = bad("HTTP/2 has no Upgrade: a WebSocket is opened by HTTP/1.1, or by extended CONNECT where the server has that on")
 	errOldHTTP          = bad("a WebSocket handshake needs HTTP/1.1")
 	errBody             = bad("a WebSocket handshake has no body")
 	errMissingVersion   = bad("missing Sec-WebSocket-Version")
@@ -80,6 +81,7 @@ var (
 	errKey              = bad("Sec-WebSocket-Key is not one base64 value of 16 bytes")
 	errTooManyFields    = &Refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "too many header fields"}
 	errTransferEncoding = &Refusal{Status: http.StatusNotImplemented, Reason: "unsupported Transfer-Encoding"}
+	errProtocol         = &Refusal{Status: http.StatusNotImplemented, Reason: "no CONNECT but that of a WebSocket is served here"}
 	errVersion          = &Refusal{Status: http.StatusHTTPVersionNotSupported, Reason: "only HTTP/1.x is spoken here"}
 )
 

@@ -23,8 +23,13 @@ func (h *Head) IsUpgrade() bool {
 //   - 426 with Sec-WebSocket-Version for any version but 13, before the key
 //     is looked at: older versions have none;
 //   - 400 when the key is missing, repeated or not 16 bytes in base64.
+//
+// Of an extended CONNECT the version alone is judged: it has no key, and what
+// follows it is the stream (RFC 8441 section 5).
 func (h *Head) CheckUpgrade() error {
 	switch {
+	case h.extended:
+		return h.checkVersion()
 	case string(h.method) != "GET":
 		return ErrMethodNotAllowed
 	case h.minor == 0:
@@ -34,6 +39,20 @@ func (h *Head) CheckUpgrade() error {
 	case h.HasBody():
 		return errBody
 	}
+	if err := h.checkVersion(); err != nil {
+		return err
+	}
+	i := h.find("Sec-WebSocket-Key", 0)
+	switch {
+	case i < 0:
+		return errMissingKey
+	case h.find("Sec-WebSocket-Key", i+1) >= 0, !validKey(h.value(i)):
+		return errKey
+	}
+	return nil
+}
+
+func (h *Head) checkVersion() error {
 	i := h.find("Sec-WebSocket-Version", 0)
 	switch {
 	case i < 0:
@@ -42,13 +61,6 @@ func (h *Head) CheckUpgrade() error {
 		return errRepeatedVersion
 	case string(h.value(i)) != "13":
 		return ErrVersionRequired
-	}
-	i = h.find("Sec-WebSocket-Key", 0)
-	switch {
-	case i < 0:
-		return errMissingKey
-	case h.find("Sec-WebSocket-Key", i+1) >= 0, !validKey(h.value(i)):
-		return errKey
 	}
 	return nil
 }

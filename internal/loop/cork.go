@@ -68,6 +68,10 @@ func (c *Conn) WriteOut() {
 	}
 }
 
+// Flush writes what is queued before the callback ends, as far as the kernel takes it. It may close the connection. Loop
+// only.
+func (c *Conn) Flush() { c.flush() }
+
 func (k *cork) takes(c *Conn, n int) bool {
 	if !k.open || len(k.parts)+n > maxParts || c.queued.Load() != 0 || c.flags&flagOpen == 0 {
 		return false

@@ -153,6 +153,9 @@ func (c *Conn) MarkOutput(m Mark) (queued bool, err error) {
 	return true, nil
 }
 
+// Abandon drops the queue of a connection that was not given to a loop.
+func (c *Conn) Abandon() { c.shutOutput() }
+
 // shutOutput drops the queue, refuses more, and takes the descriptor out of everyone's reach before it is closed.
 func (c *Conn) shutOutput() (fd int) {
 	c.mu.Lock()
