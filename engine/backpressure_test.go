@@ -59,7 +59,7 @@ func (h *opener) OnOpen(c *engine.Conn) { h.opened <- c }
 func (h *opener) OnDrain(c *engine.Conn) { h.drained <- c.Buffered() }
 
 func TestPeerThatEchoesAndNeverReadsStallsItselfAndLosesNothing(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		limit, size, rounds, readBuffer := 64<<10, 4000, 6000, 16<<10
 		if s := (&server{t: t}); s.cut() {
 			limit, size, rounds = 1000, 100, 120
@@ -125,7 +125,7 @@ func fill(t *testing.T, c *engine.Conn, size int, limit int) (sent int, err erro
 }
 
 func TestRefusedSendIsToldWhenToTryAgain(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		limit, size := 256<<10, 8<<10
 		if s := (&server{t: t}); s.cut() {
 			limit, size = 2<<10, 200
@@ -162,7 +162,7 @@ func TestRefusedSendIsToldWhenToTryAgain(t *testing.T) {
 }
 
 func TestDropPolicyDropsWholeMessages(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		limit, size := 256<<10, 8<<10
 		if s := (&server{t: t}); s.cut() {
 			limit, size = 2<<10, 200
@@ -201,7 +201,7 @@ func TestDropPolicyDropsWholeMessages(t *testing.T) {
 }
 
 func TestClosePolicyClosesASlowPeer(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		limit, size := 256<<10, 8<<10
 		if s := (&server{t: t}); s.cut() {
 			limit, size = 2<<10, 200
@@ -224,7 +224,7 @@ func TestClosePolicyClosesASlowPeer(t *testing.T) {
 }
 
 func TestEmptyQueueTakesAnySize(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithMaxBackpressure(100), engine.WithPingInterval(0))
 		h := newOpener()
 		s.handle("/", h)
@@ -245,7 +245,7 @@ func TestEmptyQueueTakesAnySize(t *testing.T) {
 
 // The answer to the handshake, which waits to be written with it, does not stand in the way of a large greeting.
 func TestOnOpenMaySendAnySize(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithMaxBackpressure(100), engine.WithPingInterval(0))
 		h := &floodGreeter{echo: newEcho(), greeting: pattern(s.glut()), sent: make(chan error, 1)}
 		s.handle("/", h)
@@ -269,7 +269,7 @@ type floodGreeter struct {
 func (h *floodGreeter) OnOpen(c *engine.Conn) { h.sent <- c.Send(frame.Binary, h.greeting) }
 
 func TestOnDrainComesWhenTheQueueHadExceededTheLimit(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithMaxBackpressure(1000), engine.WithPingInterval(0))
 		h := newOpener()
 		s.handle("/", h)

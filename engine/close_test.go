@@ -35,7 +35,7 @@ func (c *client) closes() (list [][]byte) {
 }
 
 func TestPeersCloseIsEchoedWithItsCode(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start()
 		h := newScript()
 		s.handle("/", h)
@@ -56,7 +56,7 @@ func TestPeersCloseIsEchoedWithItsCode(t *testing.T) {
 }
 
 func TestPeersCloseWithoutCodeIsEchoedWithoutCode(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start()
 		h := newScript()
 		s.handle("/", h)
@@ -72,7 +72,7 @@ func TestPeersCloseWithoutCodeIsEchoedWithoutCode(t *testing.T) {
 
 // A close frame between the fragments of a message ends the connection all the same (RFC 6455, section 5.4).
 func TestPeerClosesInsideAFragmentedMessage(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start()
 		h := newScript()
 		s.handle("/", h)
@@ -85,7 +85,7 @@ func TestPeerClosesInsideAFragmentedMessage(t *testing.T) {
 }
 
 func TestServerClosesFirstWithAnyCodeAndReason(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start()
 		h := newScript()
 		s.handle("/", h)
@@ -126,7 +126,7 @@ func TestServerClosesFirstWithAnyCodeAndReason(t *testing.T) {
 
 // A refused Close leaves the connection as it was.
 func TestCloseRefusesWhatMayNotBeSent(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start()
 		h := replying()
 		s.handle("/", h)
@@ -178,7 +178,7 @@ func expectClosed(t *testing.T, c *engine.Conn) {
 }
 
 func TestNothingIsSentOrDeliveredAfterOurClose(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start()
 		h := newScript()
 		h.onPing = func(*engine.Conn, []byte) { h.heard <- "ping" }
@@ -219,7 +219,7 @@ func TestNothingIsSentOrDeliveredAfterOurClose(t *testing.T) {
 
 // A fault of the peer after our close frame changes nothing about the reason, and is not answered by a second one.
 func TestBreachAfterOurCloseEndsTheWait(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithCloseTimeout(time.Hour))
 		h := newScript()
 		h.onOpen = func(c *engine.Conn) { c.Close(4000, "enough") }
@@ -239,7 +239,7 @@ func TestBreachAfterOurCloseEndsTheWait(t *testing.T) {
 }
 
 func TestDataAfterThePeersCloseIsIgnored(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start()
 		h := replying()
 		s.handle("/", h)
@@ -267,7 +267,7 @@ func TestDataAfterThePeersCloseIsIgnored(t *testing.T) {
 // Both sides close before either has seen the other's close frame. The one that the handler sent first wins here: the
 // peer's lies behind it in the same bytes.
 func TestBothCloseAtOnce(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start()
 		h := newScript()
 		h.onMessage = func(c *engine.Conn, op frame.OpCode, p []byte) { c.Close(4000, "ours") }
@@ -308,7 +308,7 @@ func TestBothCloseAtOnce(t *testing.T) {
 }
 
 func TestCloseInsideOnOpenFollowsTheAnswer(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start()
 		h := newScript()
 		h.onOpen = func(c *engine.Conn) {
@@ -334,7 +334,7 @@ func TestCloseInsideOnOpenFollowsTheAnswer(t *testing.T) {
 }
 
 func TestCloseFramesQueueBehindData(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithMaxBackpressure(64 << 20))
 		size := 500
 		if overSockets(t) {

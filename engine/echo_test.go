@@ -18,7 +18,7 @@ func pattern(n int) []byte {
 }
 
 func TestEchoReturnsEverySizeClass(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start()
 		s.handle("/echo", newEcho())
 		c := s.open("/echo")
@@ -35,7 +35,7 @@ func TestEchoReturnsEverySizeClass(t *testing.T) {
 }
 
 func TestEchoOfPipelinedMessagesKeepsTheirOrder(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start()
 		s.handle("/echo", newEcho())
 		c := s.open("/echo")
@@ -52,7 +52,7 @@ func TestEchoOfPipelinedMessagesKeepsTheirOrder(t *testing.T) {
 }
 
 func TestFragmentsAreJoinedAroundControlFrames(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start()
 		s.handle("/echo", newEcho())
 		c := s.open("/echo")

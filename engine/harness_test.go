@@ -21,6 +21,7 @@ import (
 	"zeroframe/frame"
 	"zeroframe/internal/bridge"
 	"zeroframe/internal/memconn"
+	"zeroframe/internal/netconn"
 	"zeroframe/mask"
 	"zeroframe/pool"
 )
@@ -59,11 +60,14 @@ type server struct {
 	logs *logBuffer
 }
 
-// transports are the ways the bytes can come: each engine test runs over all of them.
-var transports = []struct {
+// transport is a way the bytes can come.
+type transport struct {
 	name  string
 	start func(t *testing.T, s *server)
-}{
+}
+
+// transports are those that each engine test runs over.
+var transports = []transport{
 	{"socket", func(t *testing.T, s *server) {
 		ln, err := s.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -97,10 +101,42 @@ var transports = []struct {
 	}},
 }
 
+// overGoroutines is a third transport, over connections that have no descriptor for a loop.
+var overGoroutines = transport{"goroutines", func(t *testing.T, s *server) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	s.dial = func() net.Conn {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := bridge.ServeStream(s.Engine, netconn.New(nc)); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+}}
+
 // onEachTransport runs f over real sockets, and over a stream that cuts reads and writes into 1 to 7 bytes. When f has
 // returned, the engine is closed and every pooled buffer must be back.
 func onEachTransport(t *testing.T, f func(t *testing.T, start func(...engine.Option) *server)) {
-	for _, tr := range transports {
+	onTransports(t, transports, f)
+}
+
+// onGoroutinesToo is onEachTransport and a third, for tests of what the bytes' way has a part in.
+func onGoroutinesToo(t *testing.T, f func(t *testing.T, start func(...engine.Option) *server)) {
+	onTransports(t, append(transports[:len(transports):len(transports)], overGoroutines), f)
+}
+
+func onTransports(t *testing.T, list []transport, f func(t *testing.T, start func(...engine.Option) *server)) {
+	for _, tr := range list {
 		t.Run(tr.name, func(t *testing.T) {
 			f(t, func(opts ...engine.Option) *server {
 				t.Helper()

@@ -32,7 +32,7 @@ func (h *pauser) OnMessage(c *engine.Conn, op frame.OpCode, payload []byte) {
 // What was read together with the message that paused is delivered by Resume, without anything new from the peer; and so
 // again when that pauses, too.
 func TestResumeDeliversWhatWasReadBeforeInOrder(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0))
 		h := newPauser()
 		s.handle("/", h)
@@ -69,7 +69,7 @@ func TestResumeDeliversWhatWasReadBeforeInOrder(t *testing.T) {
 
 // A pause inside a large frame, which is read straight into the message's buffer.
 func TestPauseInsideALargeFrame(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0), engine.WithReadBuffer(1024))
 		h := newPauser()
 		s.handle("/", h)
@@ -91,7 +91,7 @@ func TestPauseInsideALargeFrame(t *testing.T) {
 
 // TCP pushes back on the peer while the connection is paused: its input is not gathered in memory.
 func TestPauseStopsReading(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0), engine.WithWriteTimeout(0))
 		h := newPauser()
 		s.handle("/", h)
@@ -136,7 +136,7 @@ func TestPauseStopsReading(t *testing.T) {
 
 // Any goroutine may pause and resume; whatever the moment, the order of the stream is kept.
 func TestPauseAndResumeFromManyGoroutinesKeepTheOrder(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0))
 		h := newOpener()
 		s.handle("/", h)
@@ -190,7 +190,7 @@ func TestPauseAndResumeFromManyGoroutinesKeepTheOrder(t *testing.T) {
 
 // The peer's answer to our close frame, and a close frame of its own, are seen though they were read while paused.
 func TestCloseOfAPausedConnectionSeesThePeersClose(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0), engine.WithCloseTimeout(patience))
 		h := newPauser()
 		s.handle("/", h)
@@ -221,7 +221,7 @@ func TestCloseOfAPausedConnectionSeesThePeersClose(t *testing.T) {
 // A large frame is read straight into its message's buffer; when its end is the end of a read, nothing is left there to
 // read into.
 func TestPauseAtTheEndOfALargeFrame(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0), engine.WithReadBuffer(1024))
 		h := newSizePauser()
 		s.handle("/", h)
@@ -250,7 +250,7 @@ func (h *sizePauser) OnMessage(c *engine.Conn, op frame.OpCode, payload []byte) 
 }
 
 func TestTerminateOfAPausedConnection(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0))
 		h := newPauser()
 		s.handle("/", h)
@@ -262,7 +262,7 @@ func TestTerminateOfAPausedConnection(t *testing.T) {
 }
 
 func TestPostRunsOnTheLoopInOrder(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0))
 		h := newOpener()
 		s.handle("/", h)
@@ -304,7 +304,7 @@ func TestPostRunsOnTheLoopInOrder(t *testing.T) {
 
 // OnClose is the last call: what was posted before and has not run by then does not run.
 func TestPostedFunctionsDoNotRunAfterOnClose(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0))
 		h := newOpener()
 		s.handle("/", h)

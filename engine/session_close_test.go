@@ -128,7 +128,7 @@ func TestCloseReasonOfASessionSaysHowItEnded(t *testing.T) {
 
 // Over sockets alone: a stream in memory has no reset.
 func TestCloseReasonOfASessionAfterAReset(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		if !overSockets(t) {
 			t.Skip("about sockets")
 		}
@@ -147,7 +147,7 @@ func TestCloseReasonOfASessionAfterAReset(t *testing.T) {
 }
 
 func TestPeersCloseReachesTheSessionWithEveryCodeAndText(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0))
 		h := s.handOut("/")
 		for _, code := range wireCodes {
@@ -165,7 +165,7 @@ func TestPeersCloseReachesTheSessionWithEveryCodeAndText(t *testing.T) {
 }
 
 func TestTextThatIsNotUTF8EndsASession(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0))
 		h := s.handOut("/")
 		for _, wire := range [][]byte{
@@ -190,7 +190,7 @@ func TestTextThatIsNotUTF8EndsASession(t *testing.T) {
 
 // A peer that takes nothing of what is queued.
 func TestCloseReasonOfASessionAfterAWriteTimeout(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0), engine.WithWriteTimeout(100*time.Millisecond))
 		h := s.handOut("/")
 		s.narrow()
@@ -204,7 +204,7 @@ func TestCloseReasonOfASessionAfterAWriteTimeout(t *testing.T) {
 }
 
 func TestSessionsCloseRefusesWhatMayNotBeSent(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0))
 		h := s.handOut("/")
 		c := s.open("/")
@@ -230,7 +230,7 @@ func TestSessionsCloseRefusesWhatMayNotBeSent(t *testing.T) {
 
 // The close frame goes behind what was sent before, ours and the answer to the peer's.
 func TestSessionsCloseFramesQueueBehindData(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0), engine.WithCloseTimeout(patience), engine.WithMaxBackpressure(64<<20))
 		h := s.handOut("/")
 		s.narrow()
@@ -267,7 +267,7 @@ func TestSessionsCloseFramesQueueBehindData(t *testing.T) {
 
 // Data that comes behind a close frame, the peer's or ours, is not received; what came before ours is.
 func TestSessionIgnoresDataBehindACloseFrame(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0), engine.WithCloseTimeout(patience))
 		h := s.handOut("/")
 		late := bytes.Join([][]byte{encode(true, frame.Text, []byte("late")), encode(true, frame.Ping, []byte("late")), fragment(frame.Binary, "late")}, nil)
@@ -305,7 +305,7 @@ func TestSessionIgnoresDataBehindACloseFrame(t *testing.T) {
 // Both sides close without having seen the other's close frame: either may win, the reason is the winner's, and one
 // close frame is sent.
 func TestSessionAndPeerCloseAtOnce(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0), engine.WithCloseTimeout(patience))
 		h := s.handOut("/")
 		for range 30 {
@@ -336,7 +336,7 @@ func TestSessionAndPeerCloseAtOnce(t *testing.T) {
 // A pong that does not come ends the calls that wait at that moment, with the session's context or one made of it: they
 // need not wait for the closing handshake.
 func TestPingTimeoutEndsWaitingCallsAtOnce(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		limit := 1 << 20
 		if !overSockets(t) {
 			limit = 2 << 10

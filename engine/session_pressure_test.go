@@ -76,7 +76,7 @@ func TestASessionsPeerThatPingsAndDoesNotReadIsPushedBack(t *testing.T) {
 
 // A session that does not receive makes its peer rest, which is counted once for each time, and not as full output.
 func TestStatsCountSessionsThatDoNotReceive(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0))
 		h := s.handOut("/", engine.WithSessionQueue(2, 1<<20))
 		c := s.open("/")

@@ -44,7 +44,7 @@ type smallReads struct {
 func (s smallReads) Read(p []byte) (int, error) { return s.r.Read(p[:min(len(p), s.n)]) }
 
 func TestReadersYieldMessagesHoweverTheyAreCut(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0), engine.WithReadBuffer(4<<10))
 		c, session, _ := s.lend(engine.WithSessionQueue(2, 3000))
 		ctx := inTime(t)
@@ -187,7 +187,7 @@ func TestBreachesInsideAStreamedMessageEndItAtOnce(t *testing.T) {
 
 // Equality is allowed, and what was read already counts.
 func TestLimitsCountWhatAReaderHasTaken(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0))
 		c, session, _ := s.lend(engine.WithMaxMessageSize(1000))
 		ctx := inTime(t)
@@ -249,7 +249,7 @@ func TestConnectionsThatEndInsideAMessageBreakItsReader(t *testing.T) {
 
 // A reader that stops reading stops its peer: what is kept meanwhile is what the queue may hold, a read and a piece.
 func TestAReaderThatRestsStopsItsPeer(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		size, queue, readBuffer := 16<<20, 100_000, 32<<10
 		if s := (&server{t: t}); s.cut() {
 			size, queue, readBuffer = 20_000, 1000, 4<<10
@@ -297,7 +297,7 @@ func TestAReaderThatRestsStopsItsPeer(t *testing.T) {
 }
 
 func TestAReaderEndsWithTheNextReceive(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0))
 		c, session, _ := s.lend()
 		ctx := inTime(t)
@@ -607,7 +607,7 @@ func (c *client) pieces() (list []wireFrame) {
 }
 
 func TestWritersGatherSmallWritesAndCutLargeOnes(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		const piece = 64 << 10
 		s := start(engine.WithPingInterval(0))
 		c, session, _ := s.lend()
@@ -668,7 +668,7 @@ func TestWritersGatherSmallWritesAndCutLargeOnes(t *testing.T) {
 }
 
 func TestAWriterThatWasClosedIsClosed(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0))
 		c, session, _ := s.lend()
 		ctx := inTime(t)
@@ -704,7 +704,7 @@ func TestAWriterThatWasClosedIsClosed(t *testing.T) {
 
 // Between the first fragment of a streamed message and its end control frames pass, messages and other writers do not.
 func TestOnlyControlFramesPassInsideAStreamedMessage(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0))
 		c, session, _ := s.lend()
 		ctx := inTime(t)
@@ -777,7 +777,7 @@ func TestOnlyControlFramesPassInsideAStreamedMessage(t *testing.T) {
 // A message that was given up in the middle is never continued by another: only control frames, and Close, are sent
 // behind it.
 func TestAMessageThatWasGivenUpIsNotContinued(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0))
 		c, session, _ := s.lend()
 		ctx, cancel := context.WithCancel(inTime(t))
@@ -808,7 +808,7 @@ func TestAMessageThatWasGivenUpIsNotContinued(t *testing.T) {
 
 // A writer that has sent nothing can be given up without harm.
 func TestAWriterWhoseContextEndedFirstSendsNothing(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0))
 		c, session, _ := s.lend()
 		ctx, cancel := context.WithCancel(inTime(t))
@@ -886,7 +886,7 @@ func TestHandlersMayEndWithReadersAndWritersOpen(t *testing.T) {
 // Senders wait while a streamed message is under way, and its end may come at any point of their attempts: they must
 // neither miss it nor take it for a fragment of somebody's own.
 func TestSendersAndWritersTakeTurns(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0))
 		c, session, _ := s.lend()
 		ctx := context.Background()

@@ -26,7 +26,7 @@ func (s *server) beginShutdown(d time.Duration) chan error {
 }
 
 func TestShutdownClosesAllAndWaitsForTheirAnswers(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithCloseTimeout(patience))
 		h := newOpener()
 		s.handle("/", h)
@@ -64,7 +64,7 @@ func TestShutdownClosesAllAndWaitsForTheirAnswers(t *testing.T) {
 }
 
 func TestShutdownTerminatesWhenItsContextEnds(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithCloseTimeout(patience))
 		h := newOpener()
 		s.handle("/", h)
@@ -82,7 +82,7 @@ func TestShutdownTerminatesWhenItsContextEnds(t *testing.T) {
 }
 
 func TestShutdownLetsQueuedOutputOut(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start()
 		h := newOpener()
 		s.handle("/", h)
@@ -233,7 +233,7 @@ func TestShutdownWithPeersThatAnswer(t *testing.T) {
 }
 
 func TestCloseEndsConnectionsAbnormally(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start()
 		h := newOpener()
 		s.handle("/", h)
@@ -252,7 +252,7 @@ func TestCloseEndsConnectionsAbnormally(t *testing.T) {
 }
 
 func TestCloseCutsShutdownShort(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithCloseTimeout(patience))
 		h := newOpener()
 		s.handle("/", h)

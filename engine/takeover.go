@@ -2,10 +2,10 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 	"net"
 
 	"zeroframe/internal/loop"
+	"zeroframe/internal/netconn"
 	"zeroframe/pool"
 )
 
@@ -31,11 +31,11 @@ func (e *Engine) takeOver(c *Conn, nc net.Conn, rest []byte) error {
 	return err
 }
 
-// adopt picks what of nc the loop can work with.
+// adopt picks what of nc the loop can work with: its descriptor, or else nc itself, fed by goroutines.
 func (e *Engine) adopt(c *Conn, nc net.Conn) error {
 	switch nc.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		return e.group.Adopt(&c.lc, nc, nil)
 	}
-	return fmt.Errorf("engine: cannot take over a %T", nc)
+	return e.group.NewStreamConn(&c.lc, netconn.New(nc))
 }

@@ -69,7 +69,7 @@ func expectReason(t *testing.T, got engine.CloseReason, code frame.CloseCode, er
 }
 
 func TestIdleTimeoutClosesASilentPeer(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithPingInterval(0), engine.WithIdleTimeout(60*time.Millisecond))
 		h := newEcho()
 		s.handle("/echo", h)
@@ -109,7 +109,7 @@ func TestIdleTimeoutCountsFromTheLastByte(t *testing.T) {
 
 // While reading rests on our account, the peer's silence is not its fault.
 func TestIdleTimeoutWaitsWhilePaused(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		const idle = 100 * time.Millisecond
 		s := start(engine.WithPingInterval(0), engine.WithIdleTimeout(idle))
 		h := newPauser()
@@ -128,7 +128,7 @@ func TestIdleTimeoutWaitsWhilePaused(t *testing.T) {
 }
 
 func TestLifetimeClosesHoweverActive(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		const lifetime = 150 * time.Millisecond
 		s := start(engine.WithLifetime(lifetime))
 		h := newEcho()
@@ -155,7 +155,7 @@ func TestLifetimeClosesHoweverActive(t *testing.T) {
 
 // RFC 6455, section 7.1.1: who has sent and received a close frame closes; a peer that does not answer ours is dropped.
 func TestCloseTimeoutDropsAPeerThatDoesNotAnswer(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		const timeout = 100 * time.Millisecond
 		s := start(engine.WithCloseTimeout(timeout))
 		h := newOpener()
@@ -180,7 +180,7 @@ func TestCloseTimeoutDropsAPeerThatDoesNotAnswer(t *testing.T) {
 // After both close frames the peer has the close timeout to end its direction, counted from then, however long the
 // connection was silent before.
 func TestCloseTimeoutBoundsTheWaitForTheEndOfTheStream(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		const timeout = 150 * time.Millisecond
 		s := start(engine.WithCloseTimeout(timeout), engine.WithPingInterval(0))
 		h := newEcho()
@@ -202,7 +202,7 @@ func TestCloseTimeoutBoundsTheWaitForTheEndOfTheStream(t *testing.T) {
 }
 
 func TestWriteTimeoutEndsAPeerThatReadsNothing(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		const timeout = 100 * time.Millisecond
 		s := start(engine.WithWriteTimeout(timeout))
 		h := newOpener()
@@ -224,7 +224,7 @@ func TestWriteTimeoutEndsAPeerThatReadsNothing(t *testing.T) {
 
 // What counts is progress, not the time the whole takes.
 func TestWriteTimeoutSparesASlowReader(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		const timeout = 150 * time.Millisecond
 		s := start(engine.WithWriteTimeout(timeout))
 		h := newOpener()

@@ -21,7 +21,7 @@ func (c *client) endStream() {
 }
 
 func TestPeerThatDoesNotAnswerTheCloseIsDropped(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithCloseTimeout(30 * time.Millisecond))
 		h := newScript()
 		s.handle("/", h)
@@ -57,7 +57,7 @@ func TestPeerThatDoesNotAnswerTheCloseIsDropped(t *testing.T) {
 
 // The handshake is complete, or there was an error, and yet the client keeps its socket.
 func TestClientThatKeepsItsSocketAfterTheCloseIsDropped(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start(engine.WithCloseTimeout(30 * time.Millisecond))
 		h := newScript()
 		s.handle("/", h)
@@ -75,7 +75,7 @@ func TestClientThatKeepsItsSocketAfterTheCloseIsDropped(t *testing.T) {
 }
 
 func TestTerminateSendsNoCloseFrame(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start()
 		h := newScript()
 		h.onOpen = func(c *engine.Conn) {
@@ -129,7 +129,7 @@ func TestTerminateSendsNoCloseFrame(t *testing.T) {
 
 // Wherever in the stream the socket ends: without a close frame the reason is 1006, and nothing stays behind.
 func TestEndOfTheSocketWithoutCloseIs1006(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		s := start()
 		h := newScript()
 		s.handle("/", h)
@@ -184,7 +184,7 @@ func descriptors() int {
 }
 
 func TestResetsAndHalfClosesLeaveNoDescriptor(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
 		if !overSockets(t) {
 			t.Skip("about the operating system's sockets")
 		}
