@@ -32,7 +32,9 @@ func (s *server) narrow() {
 	}
 }
 
-func (s *server) cut() bool { return strings.HasSuffix(s.t.Name(), "/cut") }
+func (s *server) cut() bool {
+	return strings.HasSuffix(s.t.Name(), "/cut") || strings.HasSuffix(s.t.Name(), "/tls")
+}
 
 // glut is more than a narrow connection holds in flight: a message of this size stays partly queued while the peer does
 // not read.

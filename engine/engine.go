@@ -12,6 +12,7 @@ import (
 	"zeroframe/frame"
 	"zeroframe/internal/handshake"
 	"zeroframe/internal/loop"
+	"zeroframe/internal/secure"
 	"zeroframe/pool"
 )
 
@@ -32,6 +33,8 @@ type Engine struct {
 		byStatus [len(refusalStatus)]atomic.Uint64
 		maxConns atomic.Uint64
 	}
+
+	turns secure.Turns // of TLS handshakes
 
 	closing  atomic.Bool
 	stop     chan struct{} // closed when closing begins
@@ -57,6 +60,7 @@ func New(opts ...Option) (*Engine, error) {
 		return nil, err
 	}
 	e.compressors = newPool[deflate.Compressor](e.config.loops)
+	e.turns = newTurns()
 	e.decompressors = newPool[deflate.Decompressor](e.config.loops)
 	e.waiting = route{engine: e, handler: NopHandler{}, settings: e.config.settings}
 	busy := handshake.AppendRefusal(nil, handshake.ErrUnavailable, time.Now())
@@ -175,10 +179,18 @@ func (e *Engine) beginClosing() {
 	e.stopOnce.Do(func() { close(e.stop) })
 }
 
+// lastHandshake is how long a TLS handshake may go on when the engine goes down.
+const lastHandshake = time.Second
+
 // shutDown is Shutdown for one connection, on its loop.
 func (c *Conn) shutDown() {
 	switch c.state {
 	case stateHead:
+		if c.shaking() { // it is told when it can be, if that is soon
+			c.due = min(c.due, c.lc.Loop().Now()+lastHandshake)
+			c.armTimer()
+			return
+		}
 		c.refuse(handshake.ErrUnavailable)
 	case stateOpen, stateAnswering:
 		c.closeWith(CloseReason{Code: frame.CloseGoingAway, Text: "Server is going down"})

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -99,6 +100,21 @@ var transports = []transport{
 			return c
 		}
 	}},
+	{"tls", func(t *testing.T, s *server) {
+		seed := uint64(0)
+		s.dial = func() net.Conn {
+			seed++
+			stream, c := memconn.Pipe(memconn.Faults{Seed: seed, Cut: 7, Again: 0.3})
+			if err := bridge.ServeTLS(s.Engine, serverCertificate(), stream); err != nil {
+				t.Fatal(err)
+			}
+			over := tls.Client(c, trusting())
+			if err := over.Handshake(); err != nil {
+				t.Fatal(err)
+			}
+			return over
+		}
+	}},
 }
 
 // overGoroutines is a third transport, over connections that have no descriptor for a loop.
@@ -145,6 +161,7 @@ func onTransports(t *testing.T, list []transport, f func(t *testing.T, start fun
 					engine.WithLoops(2),
 					engine.WithLogger(slog.New(slog.NewTextHandler(logs, nil))),
 					bridge.PoisonOption().(engine.Option),
+					engine.WithTLSConfig(serverCertificate()),
 				}, opts...)
 				e, err := engine.New(opts...)
 				if err != nil {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"crypto/tls"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -43,6 +44,7 @@ type config struct {
 	keepAlive        time.Duration
 	userTimeout      time.Duration
 	reusePort        bool
+	tls              *tls.Config // of ServeTLS; may be nil
 	logger           *slog.Logger
 	poison           bool // tests: overwrite buffers after each callback
 	settings

@@ -38,12 +38,15 @@ func (e *Engine) Listen(network, addr string) (net.Listener, error) {
 // Serve accepts the connections of ln, a TCP or unix listener of the net package or one inherited from systemd, until
 // Shutdown or Close, or until ln fails; it always returns an error, ErrServerClosed after the first two. It closes ln.
 // Several calls may serve several listeners.
-func (e *Engine) Serve(ln net.Listener) error {
+func (e *Engine) Serve(ln net.Listener) error { return e.serve(ln, nil) }
+
+// serve is Serve with what stands on the descriptors, if that is not nil.
+func (e *Engine) serve(ln net.Listener, layer func() loop.Stream) error {
 	if e.closing.Load() {
 		ln.Close()
 		return ErrServerClosed
 	}
-	err := e.group.Serve(ln, e.stop, nil)
+	err := e.group.Serve(ln, e.stop, layer)
 	if errors.Is(err, loop.ErrClosed) && e.closing.Load() {
 		return ErrServerClosed
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -276,6 +277,7 @@ func (c *Conn) parseRequest(head string) *http.Request {
 	if addr := c.RemoteAddr(); addr != nil {
 		req.RemoteAddr = addr.String()
 	}
+	req.TLS = c.TLS()
 	return req
 }
 
@@ -287,6 +289,9 @@ func (s *Session) Subprotocol() string { return s.conn.Subprotocol() }
 
 // RemoteAddr returns the peer's address, nil when the connection has ended.
 func (s *Session) RemoteAddr() net.Addr { return s.conn.RemoteAddr() }
+
+// TLS is Conn.TLS.
+func (s *Session) TLS() *tls.ConnectionState { return s.conn.TLS() }
 
 // RTT returns the round-trip time of the last ping that was answered; 0 before the first.
 func (s *Session) RTT() time.Duration { return s.conn.RTT() }

@@ -16,7 +16,9 @@ type Stats struct {
 	Open  int // connections between OnOpen and OnClose
 
 	Handshakes        uint64         // answered with 101
-	HandshakeTimeouts uint64         // requests that did not arrive in time (408)
+	HandshakeTimeouts uint64         // requests that did not arrive in time (408), or TLS handshakes
+	TLSHandshakes     uint64         // TLS handshakes completed
+	TLSFailures       uint64         // and failed
 	Refused           map[int]uint64 // requests answered otherwise, by HTTP status
 	RefusedMaxConns   uint64         // connections refused because of MaxConns
 	RefusedNoFile     uint64         // connections refused for want of file descriptors
@@ -67,6 +69,8 @@ type counters struct {
 	Open              int
 	Handshakes        uint64
 	HandshakeTimeouts uint64
+	TLSHandshakes     uint64
+	TLSFailures       uint64
 	MessagesIn        uint64
 	BytesIn           uint64
 	FramesOut         uint64
@@ -171,6 +175,8 @@ func (t *Stats) add(n *counters) {
 	t.Open += n.Open
 	t.Handshakes += n.Handshakes
 	t.HandshakeTimeouts += n.HandshakeTimeouts
+	t.TLSHandshakes += n.TLSHandshakes
+	t.TLSFailures += n.TLSFailures
 	t.RefusedMaxConns += n.refusedConns[loop.RefusedMaxConns]
 	t.RefusedNoFile += n.refusedConns[loop.RefusedNoFile]
 	t.RefusedByHook += n.refusedConns[loop.RefusedByHook]

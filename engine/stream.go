@@ -1,8 +1,11 @@
 package engine
 
 import (
+	"crypto/tls"
+
 	"zeroframe/internal/bridge"
 	"zeroframe/internal/loop"
+	"zeroframe/internal/secure"
 )
 
 func init() {
@@ -11,6 +14,10 @@ func init() {
 		return engine.started(engine.newConn(&engine.waiting), func(c *Conn) error {
 			return engine.group.NewStreamConn(&c.lc, s)
 		})
+	}
+	bridge.ServeTLS = func(e any, config *tls.Config, s loop.Stream) error {
+		engine := e.(*Engine)
+		return bridge.ServeStream(e, secure.NewServer(config, engine.turns, engine.shaken).Stream(s))
 	}
 	bridge.PoisonOption = func() any {
 		return engineOption(func(c *config) error { c.poison = true; return nil })

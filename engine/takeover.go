@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 
 	"zeroframe/internal/loop"
 	"zeroframe/internal/netconn"
+	"zeroframe/internal/secure"
 	"zeroframe/pool"
 )
 
@@ -33,9 +35,23 @@ func (e *Engine) takeOver(c *Conn, nc net.Conn, rest []byte) error {
 
 // adopt picks what of nc the loop can work with: its descriptor, or else nc itself, fed by goroutines.
 func (e *Engine) adopt(c *Conn, nc net.Conn) error {
-	switch nc.(type) {
+	switch nc := nc.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		return e.group.Adopt(&c.lc, nc, nil)
+	case *secure.Wire: // from a wrapped listener, without TLS
+		return e.adopt(c, nc.Under())
+	case *tls.Conn:
+		if s, under, ok := secure.Adopt(nc); ok {
+			switch under.(type) {
+			case *net.TCPConn, *net.UnixConn:
+				err := e.group.Adopt(&c.lc, under, s)
+				if err != nil {
+					s.Release(under)
+				}
+				return err
+			}
+			s.Release(under)
+		}
 	}
 	return e.group.NewStreamConn(&c.lc, netconn.New(nc))
 }

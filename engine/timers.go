@@ -54,8 +54,12 @@ func (c *Conn) timeout() {
 	switch c.state {
 	case stateHead:
 		if now >= c.due {
-			c.refuse(refuseTimeout)
 			c.shard().count.HandshakeTimeouts++
+			if c.shaking() {
+				c.step(evTerminate)
+				return
+			}
+			c.refuse(refuseTimeout)
 		}
 	case stateClosing, stateAnswering, stateDraining:
 		if r != nil && r.stuckSince != 0 {

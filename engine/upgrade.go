@@ -167,6 +167,7 @@ func (c *Conn) httpRequest(to *route, h *handshake.Head, req *http.Request) (*ht
 	if addr := c.RemoteAddr(); addr != nil {
 		req.RemoteAddr = addr.String()
 	}
+	req.TLS = c.TLS()
 	return req, nil
 }
 

@@ -3,10 +3,17 @@
 // files. Package engine sets the variables when it is initialized.
 package bridge
 
-import "zeroframe/internal/loop"
+import (
+	"crypto/tls"
+
+	"zeroframe/internal/loop"
+)
 
 // ServeStream gives an *engine.Engine a connection whose peer is behind s, as if it had been accepted.
 var ServeStream func(engine any, s loop.Stream) error
+
+// ServeTLS is ServeStream for a peer that speaks TLS.
+var ServeTLS func(engine any, config *tls.Config, s loop.Stream) error
 
 // PoisonOption returns an engine.Option that overwrites read buffers and payloads when their callback has returned.
 var PoisonOption func() any

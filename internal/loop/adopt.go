@@ -28,10 +28,12 @@ func (g *Group) Adopt(c *Conn, nc net.Conn, s Stream) error {
 }
 
 // RemoteAddr asks the kernel for the peer's address; nil when the connection has ended. A stream that has a RemoteAddr
-// method answers for itself. Any goroutine may call it.
+// method is asked first. Any goroutine may call it.
 func (c *Conn) RemoteAddr() net.Addr {
 	if a, ok := c.stream.(interface{ RemoteAddr() net.Addr }); ok {
-		return a.RemoteAddr()
+		if addr := a.RemoteAddr(); addr != nil {
+			return addr
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -44,7 +46,9 @@ func (c *Conn) RemoteAddr() net.Addr {
 // LocalAddr is RemoteAddr for our end. Any goroutine may call it.
 func (c *Conn) LocalAddr() net.Addr {
 	if a, ok := c.stream.(interface{ LocalAddr() net.Addr }); ok {
-		return a.LocalAddr()
+		if addr := a.LocalAddr(); addr != nil {
+			return addr
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -1,0 +1,113 @@
+package engine
+
+import (
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"runtime"
+	"slices"
+
+	"zeroframe/internal/loop"
+	"zeroframe/internal/secure"
+)
+
+// ListenAndServeTLS is ListenAndServe over TLS: it serves wss:// (RFC 6455, section 10.6). certFile and keyFile are PEM
+// files of the certificate chain and its key; both may be "" when WithTLSConfig has certificates.
+func (e *Engine) ListenAndServeTLS(network, addr, certFile, keyFile string) error {
+	ln, err := e.Listen(network, addr)
+	if err != nil {
+		return err
+	}
+	return e.ServeTLS(ln, certFile, keyFile)
+}
+
+// ServeTLS is Serve over TLS; the files are those of ListenAndServeTLS. A handshake has, together with the request that
+// follows it, the handshake timeout. It runs on a goroutine that is gone when it is over, or never comes to be if the
+// peer sends nothing; the records of an open connection are read and written on its loop. Versions are those of
+// crypto/tls, 1.2 and 1.3 by default.
+//
+// A connection costs what crypto/tls keeps for it beside the engine's own: docs/performance.md has figures.
+func (e *Engine) ServeTLS(ln net.Listener, certFile, keyFile string) error {
+	config, err := e.serverTLS(certFile, keyFile)
+	if err != nil {
+		ln.Close()
+		return err
+	}
+	server := secure.NewServer(config, e.turns, e.shaken)
+	return e.serve(ln, func() loop.Stream { return server.Stream(nil) })
+}
+
+var errNoCertificate = errors.New("engine: TLS needs certificates: name their files, or give WithTLSConfig some")
+
+// serverTLS completes the configuration of a listener.
+func (e *Engine) serverTLS(certFile, keyFile string) (*tls.Config, error) {
+	config := e.config.tls.Clone() // of nil: nil
+	if config == nil {
+		config = new(tls.Config)
+	}
+	if certFile != "" || keyFile != "" {
+		pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+		if err != nil {
+			return nil, err
+		}
+		config.Certificates = append(slices.Clone(config.Certificates), pair)
+	}
+	if len(config.Certificates) == 0 && config.GetCertificate == nil && config.GetConfigForClient == nil {
+		return nil, errNoCertificate
+	}
+	if len(config.NextProtos) == 0 {
+		config.NextProtos = []string{"http/1.1"}
+	}
+	return config, nil
+}
+
+// newTurns returns the turns of handshakes: the loops keep a processor.
+func newTurns() secure.Turns { return make(secure.Turns, max(1, runtime.GOMAXPROCS(0)-1)) }
+
+// shaken counts a TLS handshake that is over. Loop only.
+func (e *Engine) shaken(lc *loop.Conn, err error) {
+	s := lc.Loop().Local().(*shard)
+	if err == nil {
+		s.count.TLSHandshakes++
+		if c := (*Conn)(lc.Endpoint().(*endpoint)); e.closing.Load() {
+			c.shutDown()
+		}
+		return
+	}
+	s.count.TLSFailures++
+	e.config.logger.Debug("TLS handshake failed", slog.Any("error", err), slog.Any("remote", lc.RemoteAddr()))
+}
+
+// shaking reports whether the TLS handshake of a connection is not over: it cannot be told anything yet.
+func (c *Conn) shaking() bool {
+	s, ok := c.lc.Stream().(*secure.Stream)
+	return ok && !s.Ready()
+}
+
+// TLS returns what the TLS handshake agreed on, client certificates included; nil for a connection without TLS. It may be
+// called from any goroutine, from OnUpgrade on.
+func (c *Conn) TLS() *tls.ConnectionState {
+	s, ok := c.lc.Stream().(interface{ ConnectionState() tls.ConnectionState })
+	if !ok {
+		return nil
+	}
+	state := s.ConnectionState()
+	return &state
+}
+
+// WrapListener prepares the connections of ln for being taken over by an engine after a TLS server of net/http has served
+// them: give http.Server's ServeTLS, or tls.NewListener, the result. Handler and Upgrade then take the descriptor from
+// under the tls.Conn, and no goroutine stays with the connection; without it, two goroutines feed it.
+func WrapListener(ln net.Listener) net.Listener { return wrappedListener{ln} }
+
+type wrappedListener struct{ net.Listener }
+
+// Accept waits for the next connection.
+func (l wrappedListener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return secure.NewWire(nc), nil
+}

@@ -1,0 +1,253 @@
+package secure
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+
+	"zeroframe/internal/loop"
+)
+
+// Turns bounds how many handshakes compute at once, so that many of them do not keep the loops from their processors. A
+// turn is given back while the handshake waits for its peer.
+type Turns chan struct{}
+
+func (t Turns) take() {
+	if t != nil {
+		t <- struct{}{}
+	}
+}
+
+func (t Turns) giveBack() {
+	if t != nil {
+		<-t
+	}
+}
+
+// Server makes the streams of a listener's connections.
+type Server struct {
+	config *tls.Config
+	turns  Turns
+	done   func(c *loop.Conn, err error)
+}
+
+// NewServer returns a Server with a configuration that must not be changed any more. done is called on the connection's
+// loop when its handshake is over: err says why it failed. The callbacks of the configuration that may wait, for a
+// certificate to be fetched say, do so without a turn.
+func NewServer(config *tls.Config, turns Turns, done func(c *loop.Conn, err error)) *Server {
+	config = config.Clone()
+	if get := config.GetCertificate; get != nil {
+		config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			turns.giveBack()
+			defer turns.take()
+			return get(hello)
+		}
+	}
+	if get := config.GetConfigForClient; get != nil {
+		config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			turns.giveBack()
+			defer turns.take()
+			return get(hello)
+		}
+	}
+	return &Server{config: config, turns: turns, done: done}
+}
+
+// Stream returns the stream of a new connection; lower is what it stands on, nil for a descriptor.
+func (s *Server) Stream(lower loop.Stream) *Stream {
+	w := &Wire{lower: lower, turns: s.turns, hs: &handshake{server: s}}
+	w.hs.changed.L = &w.hs.mu
+	w.phase.Store(uint32(waiting))
+	w.tls = tls.Server(w, s.config)
+	return (*Stream)(w)
+}
+
+// handshake is what a connection has until its handshake is over. The loop reads and writes the descriptor; a goroutine,
+// started when the first bytes come, runs the handshake and waits for the loop here.
+type handshake struct {
+	server  *Server
+	mu      sync.Mutex
+	changed sync.Cond
+	in      []byte // read, and not yet taken
+	out     []byte // to be written
+	err     error  // why nothing more will be read
+	gone    bool   // the connection was closed
+	full    bool   // the loop rests from reading
+}
+
+// maxAhead is how many bytes the loop reads ahead of a handshake.
+const maxAhead = 64 << 10
+
+// feed reads from the descriptor for the handshake. Loop only.
+func (w *Wire) feed(buf []byte) error {
+	h := w.hs
+	for {
+		n, err := w.readBelow(buf)
+		if n == 0 && (err == loop.ErrAgain || w.is(waiting)) {
+			return err
+		}
+		h.mu.Lock()
+		h.in = append(h.in, buf[:n]...)
+		if n == 0 {
+			h.err = err
+		}
+		h.full = n == 0 || len(h.in) >= maxAhead
+		rest := h.full
+		h.changed.Broadcast()
+		h.mu.Unlock()
+		if w.is(waiting) {
+			w.phase.Store(uint32(handshaking))
+			go w.shake()
+		}
+		if rest {
+			w.c.PauseReading()
+			return loop.ErrAgain
+		}
+	}
+}
+
+// shake runs the handshake.
+func (w *Wire) shake() {
+	w.turns.take()
+	err := w.tls.Handshake()
+	w.turns.giveBack()
+	w.c.Loop().Do(func() { w.shaken(err) })
+}
+
+// read gives the handshake what the loop has read, and waits for it, without a turn.
+func (h *handshake) read(w *Wire, p []byte) (int, error) {
+	h.mu.Lock()
+	if len(h.in) == 0 && h.err == nil && !h.gone {
+		h.mu.Unlock()
+		w.turns.giveBack()
+		h.mu.Lock()
+		for len(h.in) == 0 && h.err == nil && !h.gone {
+			h.changed.Wait()
+		}
+		h.mu.Unlock()
+		w.turns.take()
+		h.mu.Lock()
+	}
+	defer h.mu.Unlock()
+	switch {
+	case h.gone:
+		return 0, net.ErrClosed
+	case len(h.in) == 0:
+		return 0, h.err
+	}
+	n := w.portion(p, h.in)
+	h.in = h.in[n:]
+	if h.full && h.err == nil && len(h.in) < maxAhead/2 {
+		h.full = false
+		w.c.Loop().Do(func() {
+			if w.is(handshaking) {
+				w.c.ResumeReading()
+			}
+		})
+	}
+	return n, nil
+}
+
+// write takes what the handshake has to say.
+func (h *handshake) write(w *Wire, p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.gone {
+		return 0, net.ErrClosed
+	}
+	h.out = append(h.out, p...)
+	w.c.StreamWritable()
+	return len(p), nil
+}
+
+func (h *handshake) holds() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.out) > 0
+}
+
+// abandon wakes the handshake for its end.
+func (h *handshake) abandon() {
+	h.mu.Lock()
+	h.gone = true
+	h.changed.Broadcast()
+	h.mu.Unlock()
+}
+
+// pushHandshake writes what the handshake has said. Loop only.
+func (w *Wire) pushHandshake() error {
+	h := w.hs
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n, err := w.writeBelow(h.out)
+	h.out = h.out[n:]
+	return err
+}
+
+// shaken acts on the end of the handshake. Loop only.
+func (w *Wire) shaken(err error) {
+	if !w.is(handshaking) {
+		return
+	}
+	h := w.hs
+	if err == nil {
+		w.hs = nil
+		w.in = h.in
+		if len(h.out) > 0 {
+			w.keep(h.out)
+			w.c.StreamWritable()
+		}
+		w.more = true // tls may have bytes already, and there may be some behind the handshake
+		w.phase.Store(uint32(open))
+		h.server.done(w.c, nil)
+		w.c.ResumeReading()
+		w.c.StreamReadable()
+		return
+	}
+	h.out = append(h.out, plainAnswer(err)...)
+	w.pushHandshake()
+	w.closeWriteBelow()
+	h.in = nil
+	h.err = err
+	w.phase.Store(uint32(failed))
+	h.server.done(w.c, err)
+	w.c.ResumeReading()
+	w.c.StreamReadable()
+}
+
+// plainAnswer is what a client is told that speaks HTTP where TLS is spoken: the words of net/http.
+func plainAnswer(err error) string {
+	var e tls.RecordHeaderError
+	if !errors.As(err, &e) || e.Conn == nil {
+		return ""
+	}
+	switch start := string(e.RecordHeader[:]); {
+	case start == "GET /", start == "HEAD ", start == "POST ", start == "PUT /", start == "OPTIO", strings.HasPrefix(start, "PRI *"):
+		return "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+	}
+	return ""
+}
+
+// maxDiscarded bounds what is read of a peer whose handshake failed.
+const maxDiscarded = 256 << 10
+
+// discard reads on, so that the alert is not lost to the reset that unread input causes, until the peer ends or has sent
+// too much.
+func (w *Wire) discard(buf []byte) error {
+	for {
+		n, err := w.readBelow(buf)
+		switch {
+		case n > 0:
+			if w.held += uint32(n); w.held > maxDiscarded {
+				return w.hs.err
+			}
+		case err == io.EOF:
+			return w.hs.err
+		default:
+			return err
+		}
+	}
+}
