@@ -159,6 +159,9 @@ func (e *endpoint) Target() []byte { return (*Conn)(e).assemblySpace() }
 func (e *endpoint) EOF() {
 	c := (*Conn)(e)
 	c.sawEOF = true
+	if c.state == stateHead && c.assembly != nil && c.toHTTP(c.assembly.B, nil) {
+		return // net/http has an answer to half a head
+	}
 	if c.state == stateDraining && c.lc.Queued() == 0 {
 		c.step(evDone)
 		return

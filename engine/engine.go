@@ -22,7 +22,8 @@ type Engine struct {
 	config  config
 	group   *loop.Group
 	router  *router
-	waiting route // of connections whose request has not arrived
+	waiting route       // of connections whose request has not arrived
+	http    *httpServer // nil without WithHTTPHandler
 
 	// Compression for goroutines that are not loops, and for what leaves a loop.
 	compressors   *pool.Pool[*deflate.Compressor]
@@ -59,6 +60,9 @@ func New(opts ...Option) (*Engine, error) {
 	if err := e.config.checkExtensions(); err != nil {
 		return nil, err
 	}
+	if e.config.httpConfigure != nil && e.config.httpHandler == nil {
+		return nil, &OptionError{"WithHTTPServer", "there is no WithHTTPHandler"}
+	}
 	e.compressors = newPool[deflate.Compressor](e.config.loops)
 	e.turns = newTurns()
 	e.decompressors = newPool[deflate.Decompressor](e.config.loops)
@@ -93,6 +97,10 @@ func New(opts ...Option) (*Engine, error) {
 		return nil, err
 	}
 	e.group = group
+	if e.config.httpHandler != nil {
+		e.http = newHTTPServer(e)
+		go e.http.serve()
+	}
 	return e, nil
 }
 
@@ -146,8 +154,9 @@ func (e *Engine) connEnded() {
 }
 
 // Shutdown stops listening, refuses further requests, closes every connection with 1001 "Server is going down", and
-// waits until all have ended. When ctx ends first, the rest is terminated and ctx's error returned. Serve and its kin
-// return ErrServerClosed at once. It must not be called on a loop.
+// waits until all have ended; of those that WithHTTPHandler's handler serves it closes the idle ones and waits for the
+// others' answers. When ctx ends first, the rest is terminated and ctx's error returned. Serve and its kin return
+// ErrServerClosed at once. It must not be called on a loop.
 func (e *Engine) Shutdown(ctx context.Context) error {
 	e.beginClosing()
 	for _, lc := range e.group.Conns() {
@@ -156,12 +165,14 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	if e.live.Load() == 0 {
 		e.emptied.Do(func() { close(e.empty) })
 	}
+	stopHTTP := e.shutdownHTTP(ctx)
 	var err error
 	select {
 	case <-e.empty:
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
+	stopHTTP()
 	e.group.Close()
 	return err
 }
@@ -170,6 +181,9 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 // It must not be called on a loop.
 func (e *Engine) Close() error {
 	e.beginClosing()
+	if e.http != nil {
+		e.http.close()
+	}
 	e.group.Close()
 	return nil
 }

@@ -46,6 +46,8 @@ type config struct {
 	reusePort        bool
 	tls              *tls.Config // of ServeTLS; may be nil
 	logger           *slog.Logger
+	httpHandler      http.Handler
+	httpConfigure    func(*http.Server)
 	poison           bool // tests: overwrite buffers after each callback
 	settings
 }

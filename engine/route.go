@@ -186,10 +186,16 @@ func (r *router) search(h *handshake.Head) (*route, *http.Request, error) {
 	w := &capture{header: make(http.Header)}
 	r.mux.ServeHTTP(w, req)
 	if w.route == nil {
-		return nil, nil, &handshake.Refusal{Status: w.status, Header: w.header} // 404, 405, or to a path's clean form
+		return nil, nil, &noRoute{handshake.Refusal{Status: w.status, Header: w.header}} // 404, 405, or to a path's clean form
 	}
 	return w.route, w.request, nil
 }
+
+// noRoute is the refusal of a request that no route was found for.
+type noRoute struct{ handshake.Refusal }
+
+// Unwrap returns the refusal.
+func (r *noRoute) Unwrap() error { return &r.Refusal }
 
 // capture is the ResponseWriter that a route recognizes; for a path without a route ServeMux writes its answer to it.
 type capture struct {

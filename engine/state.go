@@ -8,7 +8,8 @@ import (
 // A connection is in one of these states. Everything that may happen to it is an event, and what follows is in the
 // table below, nowhere else.
 //
-//	             ┌────────── refused ──────────┐
+//	             ┌─ handOver ─► closed here, and open under net/http
+//	             ├────────── refused ──────────┐
 //	             │                             ▼
 //	(accepted) head ─ upgraded ─► open ─ peerClose, fault ─► draining ─ flushed and EOF, deadline, cap ─► closed
 //	                               │                             ▲
@@ -25,7 +26,7 @@ const (
 	stateClosing                // our close frame is queued, the peer's is awaited; what it sends till then is ignored
 	stateAnswering              // a raw handler got the peer's close frame and owes its own; what else comes is dropped
 	stateDraining               // the last word is queued: it is written, then FIN, and input is dropped until EOF
-	stateClosed                 // the descriptor is closed
+	stateClosed                 // the descriptor is closed, or somebody else's
 	numStates
 )
 
@@ -34,6 +35,7 @@ type event uint8
 const (
 	evUpgraded   event = iota // the 101 is queued
 	evRefused                 // another answer is queued
+	evHandOver                // the loop has let go of the descriptor: net/http serves the connection from now on
 	evLocalClose              // Conn.Close: our close frame is queued
 	evPeerClose               // the peer's close frame came, and the echo is queued unless ours had gone first
 	evCloseSeen               // the peer's close frame came on a raw route, where the handler answers it
@@ -50,6 +52,7 @@ var transitions = [numStates][numEvents]state{
 	stateHead: {
 		evUpgraded:  stateOpen,
 		evRefused:   stateDraining,
+		evHandOver:  stateClosed,
 		evEOF:       stateClosed,
 		evTerminate: stateClosed,
 	},

@@ -14,12 +14,14 @@ import (
 type Stats struct {
 	Conns int // sockets open, those in their handshake or closing included
 	Open  int // connections between OnOpen and OnClose
+	HTTP  int // sockets among Conns that net/http serves: see WithHTTPHandler
 
 	Handshakes        uint64         // answered with 101
 	HandshakeTimeouts uint64         // requests that did not arrive in time (408), or TLS handshakes
 	TLSHandshakes     uint64         // TLS handshakes completed
 	TLSFailures       uint64         // and failed
 	Refused           map[int]uint64 // requests answered otherwise, by HTTP status
+	HandedOver        uint64         // connections handed to WithHTTPHandler's server
 	RefusedMaxConns   uint64         // connections refused because of MaxConns
 	RefusedNoFile     uint64         // connections refused for want of file descriptors
 	RefusedByHook     uint64         // connections refused by the accept hook
@@ -71,6 +73,7 @@ type counters struct {
 	HandshakeTimeouts uint64
 	TLSHandshakes     uint64
 	TLSFailures       uint64
+	HandedOver        uint64
 	MessagesIn        uint64
 	BytesIn           uint64
 	FramesOut         uint64
@@ -145,6 +148,7 @@ func (s *shard) publish(l *loop.Loop, idle bool) {
 func (e *Engine) Stats() Stats {
 	t := Stats{
 		Conns:   e.group.Len(),
+		HTTP:    e.group.Outside(),
 		Refused: make(map[int]uint64),
 		Closes:  make(map[frame.CloseCode]uint64),
 	}
@@ -177,6 +181,7 @@ func (t *Stats) add(n *counters) {
 	t.HandshakeTimeouts += n.HandshakeTimeouts
 	t.TLSHandshakes += n.TLSHandshakes
 	t.TLSFailures += n.TLSFailures
+	t.HandedOver += n.HandedOver
 	t.RefusedMaxConns += n.refusedConns[loop.RefusedMaxConns]
 	t.RefusedNoFile += n.refusedConns[loop.RefusedNoFile]
 	t.RefusedByHook += n.refusedConns[loop.RefusedByHook]

@@ -30,7 +30,9 @@ func (c *Conn) readHead(b []byte) {
 	n, err := s.request.ParseFrom(b, seen)
 	switch {
 	case err != nil:
-		c.refuse(err)
+		if !c.toHTTP(b, nil) {
+			c.refuse(err)
+		}
 	case n == 0 && c.assembly == nil:
 		c.keepHead(b)
 	case n != 0:
@@ -48,8 +50,13 @@ func (c *Conn) readHead(b []byte) {
 
 // takeUp answers the complete head in b[:n] and goes on with the frames behind it.
 func (c *Conn) takeUp(s *shard, b []byte, n int) {
+	if c.route.engine.http != nil && !s.request.IsUpgrade() && c.toHTTP(b, nil) {
+		return
+	}
 	if err := c.upgrade(s, b[:n]); err != nil {
-		c.answerRefusal(err, string(s.request.Method()) == http.MethodHead)
+		if !c.toHTTP(b, decided(err)) {
+			c.answerRefusal(err, string(s.request.Method()) == http.MethodHead)
+		}
 		return
 	}
 	if c.state == stateOpen && len(b) > n {

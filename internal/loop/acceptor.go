@@ -204,16 +204,22 @@ func (g *Group) admit(remote netip.AddrPort) (release func(), ok bool) {
 // refuse tells an accepted peer why it is not served, as far as its buffer takes it, and closes.
 func (e *listener) refuse(fd int, cause Refusal) {
 	g := e.loop.group
-	discardInput(fd, e.loop.buf)
-	if g.cfg.Refusal != nil {
-		send(fd, g.cfg.Refusal)
-	}
-	shutdownWrite(fd)
-	discardInput(fd, e.loop.buf)
+	refuse(fd, g.cfg.Refusal, e.loop.buf)
 	closeFD(fd)
 	if g.cfg.Refused != nil {
 		g.cfg.Refused(e.loop, cause)
 	}
+}
+
+// refuse writes refusal to a peer, as far as its buffer takes it, before its descriptor is closed. scratch is for what it
+// has sent.
+func refuse(fd int, refusal, scratch []byte) {
+	discardInput(fd, scratch)
+	if refusal != nil {
+		send(fd, refusal)
+	}
+	shutdownWrite(fd)
+	discardInput(fd, scratch)
 }
 
 // refuseSome frees the spare descriptor to accept the clients at the head of the backlog, one after another, and refuse

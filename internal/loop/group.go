@@ -56,6 +56,8 @@ type Group struct {
 	conns atomic.Int64
 	ended atomic.Bool
 
+	outside atomic.Int64 // connections that have left the loops and count all the same
+
 	spare spareFile
 
 	mu     sync.Mutex // guards closed and spare, and that no connection is given to a loop once ended is set
@@ -88,8 +90,8 @@ func NewGroup(cfg Config) (*Group, error) {
 // Loops returns the loops. The slice must not be changed.
 func (g *Group) Loops() []*Loop { return g.loops }
 
-// Len returns how many connections are open or being opened.
-func (g *Group) Len() int { return int(g.conns.Load()) }
+// Len returns how many connections are open or being opened, those of CountOutside included.
+func (g *Group) Len() int { return int(g.conns.Load() + g.outside.Load()) }
 
 // Conns returns the connections that are open now. Any goroutine may call it; some may have ended before it returns.
 func (g *Group) Conns() []*Conn {

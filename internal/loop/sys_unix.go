@@ -79,6 +79,18 @@ func dupConn(sc syscall.Conn) (fd int, err error) {
 	return fd, os.NewSyscallError("fcntl", dupErr)
 }
 
+// netConn gives a socket's descriptor to the net package, which takes a duplicate, and closes it.
+func netConn(fd int, refusal []byte) (net.Conn, error) {
+	f := os.NewFile(uintptr(fd), "socket")
+	defer f.Close()
+	nc, err := net.FileConn(f)
+	if err != nil {
+		unix.SetNonblock(fd, true) // FileConn asks for the descriptor, and os.File makes it blocking for that
+		refuse(fd, refusal, make([]byte, 4<<10))
+	}
+	return nc, err
+}
+
 // discardInput reads what has arrived and drops it: a descriptor closed with unread input sends a reset, and the peer
 // may never see what was written to it.
 func discardInput(fd int, scratch []byte) {

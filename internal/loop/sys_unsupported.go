@@ -31,5 +31,6 @@ func addrPort(sockaddr) netip.AddrPort                      { return netip.AddrP
 func peerAddr(int) net.Addr                                 { return nil }
 func localAddr(int) net.Addr                                { return nil }
 func dupConn(syscall.Conn) (int, error)                     { return -1, ErrUnsupported }
+func netConn(int, []byte) (net.Conn, error)                 { return nil, ErrUnsupported }
 func discardInput(int, []byte)                              {}
 func tuneTCP(int, bool, time.Duration, time.Duration) error { return ErrUnsupported }

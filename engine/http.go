@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+
+	"zeroframe/internal/handshake"
+)
+
+// httpServer is what WithHTTPHandler makes: the net/http Server that gets the connections of the engine which do not
+// begin with the upgrade for a route.
+type httpServer struct {
+	engine   *Engine
+	handler  http.Handler // the user's
+	server   http.Server
+	incoming handOver
+	served   chan struct{} // closed when the server's Serve has returned
+}
+
+// httpSlop is what net/http's server takes of a head beyond MaxHeaderBytes.
+const httpSlop = 4 << 10
+
+func newHTTPServer(e *Engine) *httpServer {
+	h := &httpServer{engine: e, handler: e.config.httpHandler, served: make(chan struct{})}
+	h.incoming.init(e)
+	h.server.ReadHeaderTimeout = e.config.handshakeTimeout
+	h.server.IdleTimeout = DefaultHTTPIdleTimeout
+	h.server.MaxHeaderBytes = max(e.config.maxHead-httpSlop, 1)
+	h.server.ErrorLog = slog.NewLogLogger(e.config.logger.Handler(), slog.LevelError)
+	if f := e.config.httpConfigure; f != nil {
+		f(&h.server)
+	}
+	h.server.Handler = h
+	inContext, inState := h.server.ConnContext, h.server.ConnState
+	h.server.ConnContext = func(ctx context.Context, nc net.Conn) context.Context {
+		if inContext != nil {
+			ctx = inContext(ctx, nc)
+		}
+		return context.WithValue(ctx, handedKey{}, nc)
+	}
+	h.server.ConnState = func(nc net.Conn, state http.ConnState) {
+		if c, ok := nc.(*handedConn); ok && state == http.StateHijacked {
+			c.hijacked()
+		}
+		if inState != nil {
+			inState(nc, state)
+		}
+	}
+	return h
+}
+
+// handedKey is the key of a connection, as Accept returned it, in the context of its requests.
+type handedKey struct{}
+
+func (h *httpServer) serve() {
+	defer close(h.served)
+	if err := h.server.Serve(&h.incoming); err != net.ErrClosed { // that of incoming: nothing else ends it in order
+		h.engine.config.logger.Error("the HTTP server does not serve", slog.Any("error", err))
+	}
+}
+
+// stop ends the taking over of connections. It returns when the server knows all that it was given.
+func (h *httpServer) stop() {
+	h.incoming.Close()
+	<-h.served
+}
+
+// shutdownHTTP begins to end the HTTP server, if there is one. finish ends what of it has not ended by then.
+func (e *Engine) shutdownHTTP(ctx context.Context) (finish func()) {
+	if e.http == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		e.http.stop()
+		if e.http.server.Shutdown(ctx) != nil {
+			e.http.server.Close()
+		}
+	}()
+	return func() {
+		cancel() // Shutdown looks for the end of connections twice a second only
+		<-done
+	}
+}
+
+// close ends the server and its connections at once.
+func (h *httpServer) close() {
+	h.stop()
+	h.server.Close()
+}
+
+// ServeHTTP stands before the user's handler and looks for what is the engine's.
+func (h *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c, _ := r.Context().Value(handedKey{}).(*handedConn)
+	if c != nil && c.refusal != nil {
+		refusal := c.refusal
+		c.refusal = nil
+		writeRefusal(w, refusal)
+		return
+	}
+	h.handler.ServeHTTP(w, r)
+}
+
+// writeRefusal answers a request as handshake.AppendRefusal does, on a connection that net/http keeps.
+func writeRefusal(w http.ResponseWriter, r *handshake.Refusal) {
+	for name, values := range r.Header {
+		w.Header()[name] = values
+	}
+	reason := r.Reason
+	if reason == "" {
+		reason = http.StatusText(r.Status)
+	}
+	http.Error(w, reason, r.Status)
+}

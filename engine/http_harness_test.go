@@ -1,0 +1,214 @@
+package engine_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"regexp"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"zeroframe/engine"
+	"zeroframe/internal/bridge"
+)
+
+// startHTTP returns an engine on a real socket that has h for what is no WebSocket. When the test ends it is closed, and
+// no buffer or descriptor may be left.
+func startHTTP(t *testing.T, h http.Handler, opts ...engine.Option) *server {
+	t.Helper()
+	before := openDescriptors(t)
+	t.Cleanup(func() { expectDescriptors(t, before) })
+	return onSocket(t, append([]engine.Option{bridge.PoisonOption().(engine.Option), engine.WithHTTPHandler(h)}, opts...)...)
+}
+
+// openDescriptors counts the sockets and other files of this process; -1 where the system does not say.
+func openDescriptors(t *testing.T) int {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		return -1
+	}
+	names, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(names)
+}
+
+// expectDescriptors waits until no more descriptors are open than before.
+func expectDescriptors(t *testing.T, before int) {
+	t.Helper()
+	for end := time.Now().Add(patience / 4); openDescriptors(t) > before; runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Errorf("%d descriptors open, %d before", openDescriptors(t), before)
+			return
+		}
+	}
+}
+
+// plainHTTP is net/http's own server with the same handler and limits as an engine by default: what it answers is right.
+func plainHTTP(t *testing.T, h http.Handler) (addr string) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: engine.DefaultHandshakeTimeout,
+		MaxHeaderBytes:    engine.DefaultMaxHead - 4<<10,
+		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, 0),
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	t.Cleanup(func() {
+		srv.Close()
+		within(t, served)
+	})
+	return ln.Addr().String()
+}
+
+// inspect is a handler that answers with all it was told, so that two servers can be compared.
+func inspect() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		var b bytes.Buffer
+		fmt.Fprintf(&b, "%s %s %s %d host %q length %d %v close %v\n",
+			r.Method, r.URL, r.RequestURI, r.ProtoMinor, r.Host, r.ContentLength, r.TransferEncoding, r.Close)
+		names := make([]string, 0, len(r.Header))
+		for name := range r.Header {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		for _, name := range names {
+			fmt.Fprintf(&b, "%s: %q\n", name, r.Header[name])
+		}
+		fmt.Fprintf(&b, "%d bytes %x %v trailer %v\n", len(body), sha256.Sum256(body), err, r.Trailer)
+		w.Write(b.Bytes())
+	})
+	mux.HandleFunc("/unread", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "not looked at\n") })
+	mux.HandleFunc("/last", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "close")
+		io.WriteString(w, "the last\n")
+	})
+	mux.HandleFunc("/stream", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Trailer", "X-Sum")
+		for i := range 3 {
+			fmt.Fprintf(w, "part %d\n", i)
+			http.NewResponseController(w).Flush()
+		}
+		w.Header().Set("X-Sum", "3")
+	})
+	mux.HandleFunc("/large", func(w http.ResponseWriter, r *http.Request) {
+		w.Write(bytes.Repeat([]byte("0123456789abcdef"), 16<<10))
+	})
+	mux.HandleFunc("/empty", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	mux.HandleFunc("/form", func(w http.ResponseWriter, r *http.Request) {
+		f, head, err := r.FormFile("file")
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		defer f.Close()
+		b, err := io.ReadAll(f)
+		fmt.Fprintf(w, "%s %d %x %v\n", head.Filename, len(b), sha256.Sum256(b), err)
+	})
+	mux.HandleFunc("/panic", func(w http.ResponseWriter, r *http.Request) { panic("of the handler") })
+	mux.HandleFunc("/hijack", func(w http.ResponseWriter, r *http.Request) {
+		nc, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		defer nc.Close()
+		line, err := rw.ReadString('\n')
+		fmt.Fprintf(nc, "hijacked, and sent %q %v\r\n", line, err)
+	})
+	return mux
+}
+
+var dateField = regexp.MustCompile(`Date: [^\r]*\r\n`)
+
+// conversation sends the pieces, each with a write of its own, ends the outgoing direction, and returns all that came back, up to
+// the end of the stream, without dates. before, if not nil, is called before each piece but the first.
+func conversation(t *testing.T, addr string, pieces [][]byte, before func(sent int)) string {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	back := make(chan []byte, 1)
+	go func() {
+		b, err := io.ReadAll(c) // a reset is as good an end: what came before it counts
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("no end of the stream, after %.200q", b)
+		}
+		back <- b
+	}()
+	sent := 0
+	for i, p := range pieces {
+		if i > 0 && before != nil {
+			before(sent)
+		}
+		n, err := c.Write(p)
+		sent += n
+		if err != nil {
+			break // the server has had enough
+		}
+	}
+	c.(*net.TCPConn).CloseWrite()
+	return string(dateField.ReplaceAll(<-back, nil))
+}
+
+// cutAt returns b in pieces that end at the offsets, which ascend.
+func cutAt(b []byte, offsets ...int) (pieces [][]byte) {
+	at := 0
+	for _, o := range offsets {
+		pieces = append(pieces, b[at:o])
+		at = o
+	}
+	return append(pieces, b[at:])
+}
+
+// cutRandomly returns b in at most n pieces.
+func cutRandomly(b []byte, n int, rng *rand.Rand) [][]byte {
+	offsets := make([]int, n-1)
+	for i := range offsets {
+		offsets[i] = rng.IntN(len(b) + 1)
+	}
+	slices.Sort(offsets)
+	return slices.DeleteFunc(cutAt(b, offsets...), func(p []byte) bool { return len(p) == 0 })
+}
+
+// response reads one HTTP response, to a request of the given method, and its body.
+func (c *client) response(method string) (*http.Response, string) {
+	c.t.Helper()
+	r, err := http.ReadResponse(c.r, &http.Request{Method: method})
+	if err != nil {
+		c.t.Fatalf("reading a response: %v", err)
+	}
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		c.t.Fatalf("reading a response's body: %v after %q", err, b)
+	}
+	return r, string(b)
+}
+
+// get sends a plain request and returns the status and body of the answer.
+func (c *client) get(path string) (int, string) {
+	c.t.Helper()
+	c.send([]byte("GET " + path + " HTTP/1.1\r\nHost: example.test\r\n\r\n"))
+	r, body := c.response("GET")
+	return r.StatusCode, body
+}
