@@ -5,8 +5,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-
-	"zeroframe/internal/handshake"
 )
 
 // httpServer is what WithHTTPHandler makes: the net/http Server that gets the connections of the engine which do not
@@ -93,26 +91,45 @@ func (h *httpServer) close() {
 	h.server.Close()
 }
 
-// ServeHTTP stands before the user's handler and looks for what is the engine's.
+// ServeHTTP stands before the user's handler and looks for what is the engine's: the upgrades for its routes.
 func (h *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c, _ := r.Context().Value(handedKey{}).(*handedConn)
-	if c != nil && c.refusal != nil {
+	e := h.engine
+	if c := handed(r); c != nil && c.refusal != nil {
 		refusal := c.refusal
 		c.refusal = nil
-		writeRefusal(w, refusal)
+		e.refuseRequest(w, r, refusal)
 		return
+	}
+	if asksUpgrade(r) {
+		if to := e.router.match(r); to != nil {
+			e.upgradeRequest(w, r, to)
+			return
+		}
 	}
 	h.handler.ServeHTTP(w, r)
 }
 
-// writeRefusal answers a request as handshake.AppendRefusal does, on a connection that net/http keeps.
-func writeRefusal(w http.ResponseWriter, r *handshake.Refusal) {
-	for name, values := range r.Header {
-		w.Header()[name] = values
+// handed returns the connection of a request if a loop has handed it over.
+func handed(r *http.Request) *handedConn {
+	c, _ := r.Context().Value(handedKey{}).(*handedConn)
+	return c
+}
+
+// counts reports whether the connection of a request counts for MaxConns already.
+func (e *Engine) counts(r *http.Request) bool {
+	c := handed(r)
+	return c != nil && c.seat.engine == e
+}
+
+// asksUpgrade reports whether a request is for a WebSocket, or is too malformed to tell: then its route refuses it.
+func asksUpgrade(r *http.Request) bool {
+	if r.ProtoMajor > 1 {
+		return r.Method == http.MethodConnect && len(r.Header[":protocol"]) > 0 // RFC 8441
 	}
-	reason := r.Reason
-	if reason == "" {
-		reason = http.StatusText(r.Status)
+	if len(r.Header["Upgrade"]) == 0 {
+		return false
 	}
-	http.Error(w, reason, r.Status)
+	d := desks.Get().(*desk)
+	defer desks.Put(d)
+	return d.head.SetRequest(r) != nil || d.head.IsUpgrade()
 }

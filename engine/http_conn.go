@@ -105,6 +105,20 @@ func (h *handedConn) Close() error {
 // hijacked says that net/http, and so Shutdown, is no longer concerned with the connection.
 func (h *handedConn) hijacked() { h.seat.excuse() }
 
+// handedBack ends the connection's time with net/http. When no loop could take it, it is still to be closed, and what the
+// accept hook wants called is called then.
+func (h *handedConn) handedBack(c *Conn, taken bool) {
+	if taken {
+		h.seat.excuse()
+		return
+	}
+	if r := c.rare.Load(); r != nil {
+		h.seat.mu.Lock()
+		h.seat.release, r.release = r.release, nil
+		h.seat.mu.Unlock()
+	}
+}
+
 // seat is the place of a connection in the engine's books while net/http has it.
 type seat struct {
 	engine *Engine

@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
@@ -31,11 +32,7 @@ func (c *Conn) toHTTP(read []byte, refusal *handshake.Refusal) bool {
 	}
 	c.dropAssembly()
 	c.step(evHandOver)
-	s := c.shard()
-	s.count.HandedOver++
-	if refusal != nil {
-		s.count.countRefusal(refusal.Status)
-	}
+	c.shard().count.HandedOver++
 	e.http.incoming.push(h)
 	return true
 }
@@ -53,6 +50,9 @@ func decided(err error) *handshake.Refusal {
 
 // detach takes the connection away from its loop. What it returns becomes a net.Conn by its open method.
 func (c *Conn) detach() (*handedConn, error) {
+	if s := c.lc.Stream(); s != nil {
+		return nil, fmt.Errorf("engine: a %T has no net.Conn", s)
+	}
 	fd, err := c.lc.Detach()
 	if err != nil {
 		return nil, err

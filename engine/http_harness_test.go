@@ -14,10 +14,12 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
 	"zeroframe/engine"
+	"zeroframe/frame"
 	"zeroframe/internal/bridge"
 )
 
@@ -25,30 +27,17 @@ import (
 // no buffer or descriptor may be left.
 func startHTTP(t *testing.T, h http.Handler, opts ...engine.Option) *server {
 	t.Helper()
-	before := openDescriptors(t)
+	before := descriptors()
 	t.Cleanup(func() { expectDescriptors(t, before) })
 	return onSocket(t, append([]engine.Option{bridge.PoisonOption().(engine.Option), engine.WithHTTPHandler(h)}, opts...)...)
-}
-
-// openDescriptors counts the sockets and other files of this process; -1 where the system does not say.
-func openDescriptors(t *testing.T) int {
-	t.Helper()
-	if runtime.GOOS != "linux" {
-		return -1
-	}
-	names, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(names)
 }
 
 // expectDescriptors waits until no more descriptors are open than before.
 func expectDescriptors(t *testing.T, before int) {
 	t.Helper()
-	for end := time.Now().Add(patience / 4); openDescriptors(t) > before; runtime.Gosched() {
+	for end := time.Now().Add(patience / 4); descriptors() > before; runtime.Gosched() {
 		if time.Now().After(end) {
-			t.Errorf("%d descriptors open, %d before", openDescriptors(t), before)
+			t.Errorf("%d descriptors open, %d before", descriptors(), before)
 			return
 		}
 	}
@@ -191,24 +180,66 @@ func cutRandomly(b []byte, n int, rng *rand.Rand) [][]byte {
 	return slices.DeleteFunc(cutAt(b, offsets...), func(p []byte) bool { return len(p) == 0 })
 }
 
-// response reads one HTTP response, to a request of the given method, and its body.
-func (c *client) response(method string) (*http.Response, string) {
-	c.t.Helper()
-	r, err := http.ReadResponse(c.r, &http.Request{Method: method})
-	if err != nil {
-		c.t.Fatalf("reading a response: %v", err)
-	}
-	b, err := io.ReadAll(r.Body)
-	if err != nil {
-		c.t.Fatalf("reading a response's body: %v after %q", err, b)
-	}
-	return r, string(b)
-}
-
 // get sends a plain request and returns the status and body of the answer.
 func (c *client) get(path string) (int, string) {
 	c.t.Helper()
 	c.send([]byte("GET " + path + " HTTP/1.1\r\nHost: example.test\r\n\r\n"))
-	r, body := c.response("GET")
+	r, body := c.readAnswer("GET")
 	return r.StatusCode, body
+}
+
+// expectOK sends a plain request, which must be answered.
+func (c *client) expectOK(path string) {
+	c.t.Helper()
+	if status, body := c.get(path); status != http.StatusOK {
+		c.t.Fatalf("GET %s: %d %q", path, status, body)
+	}
+}
+
+// echoes sends messages, which must come back.
+func (c *client) echoes(payloads ...[]byte) {
+	c.t.Helper()
+	for _, p := range payloads {
+		c.write(frame.Binary, p)
+		c.expect(frame.Binary, p)
+	}
+}
+
+// useUpDescriptors leaves the process without a free descriptor until giveBack is called.
+func useUpDescriptors(t *testing.T) (giveBack func()) {
+	t.Helper()
+	var was, now syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	now = was
+	setLimit(&now.Cur, uint64(descriptors()+100))
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &now); err != nil {
+		t.Fatal(err)
+	}
+	var files []*os.File
+	for {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			break
+		}
+		files = append(files, f)
+	}
+	return func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &was); err != nil {
+			t.Error(err)
+		}
+		for _, f := range files {
+			f.Close()
+		}
+	}
+}
+
+// dialTCP connects with as much patience as any client of the tests.
+func dialTCP(addr string) (net.Conn, error) {
+	nc, err := net.Dial("tcp", addr)
+	if err == nil {
+		nc.SetDeadline(time.Now().Add(patience))
+	}
+	return nc, err
 }

@@ -69,7 +69,7 @@ func (e *Engine) judgeRequest(h *handshake.Head, r *http.Request, to *route) (ve
 	if e.closing.Load() {
 		return verdict{}, handshake.ErrUnavailable
 	}
-	if most := e.config.maxConns; most > 0 && e.group.Len() >= most {
+	if most := e.config.maxConns; most > 0 && e.group.Len() >= most && !e.counts(r) {
 		e.refused.maxConns.Add(1)
 		return verdict{}, handshake.ErrUnavailable
 	}

@@ -33,6 +33,8 @@ var optionBounds = []struct {
 	{"WithMaxConns", opts(engine.WithMaxConns, 0, 1, 1<<30), opts(engine.WithMaxConns, -1, 1<<30+1)},
 	{"WithKeepAlive", opts(engine.WithKeepAlive, 0, 1, tenDays), opts(engine.WithKeepAlive, -1, tenDays+1)},
 	{"WithTCPUserTimeout", opts(engine.WithTCPUserTimeout, 0, 1, tenDays), opts(engine.WithTCPUserTimeout, -1, tenDays+1)},
+	{"WithHTTPHandler", opts(engine.WithHTTPHandler, http.NotFoundHandler()), opts(engine.WithHTTPHandler, http.Handler(nil))},
+	{"WithHTTPServer", nil, opts(engine.WithHTTPServer, nil, func(*http.Server) {})}, // without a handler
 	{"WithLogger", nil, opts(engine.WithLogger, (*slog.Logger)(nil))},
 	{"WithMaxFrameSize", settings(engine.WithMaxFrameSize, 125, 1<<40), settings(engine.WithMaxFrameSize, 124, 0, -1, 1<<40+1)},
 	{"WithMaxMessageSize", settings(engine.WithMaxMessageSize, 1, 1<<40), settings(engine.WithMaxMessageSize, 0, -1, 1<<40+1)},

@@ -191,6 +191,23 @@ func (r *router) search(h *handshake.Head) (*route, *http.Request, error) {
 	return w.route, w.request, nil
 }
 
+// match returns the route of a request that net/http has read, with the path values of its pattern in the request, and
+// nil when there is none.
+func (r *router) match(req *http.Request) *route {
+	path := req.URL.Path
+	if path == "" { // see search
+		req.URL.Path = "/"
+	}
+	h, _ := r.mux.Handler(req)
+	if _, ours := h.(*route); !ours {
+		req.URL.Path = path
+		return nil
+	}
+	var w capture
+	r.mux.ServeHTTP(&w, req)
+	return w.route
+}
+
 // noRoute is the refusal of a request that no route was found for.
 type noRoute struct{ handshake.Refusal }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"slices"
 
 	"zeroframe/internal/loop"
 	"zeroframe/internal/netconn"
@@ -15,6 +16,14 @@ import (
 // behind the handshake. nc is closed, or the loop's. On error nc is still the caller's to close, and c off the books.
 // Any goroutine.
 func (e *Engine) takeOver(c *Conn, nc net.Conn, rest []byte) error {
+	h, _ := nc.(*handedConn)
+	if h != nil { // one of ours, on its way back
+		nc = h.Conn
+		rest = append(slices.Clip(rest), h.takeUnread()...) // which had not been read by whoever read rest
+		if release := h.seat.vacate(); release != nil {
+			c.more().release = release
+		}
+	}
 	if len(rest) > 0 {
 		stash := pool.Get(len(rest))
 		stash.B = append(stash.B, rest...)
@@ -26,6 +35,9 @@ func (e *Engine) takeOver(c *Conn, nc net.Conn, rest []byte) error {
 		if len(rest) > 0 {
 			pool.Put(c.more().stash)
 		}
+	}
+	if h != nil {
+		h.handedBack(c, err == nil)
 	}
 	if errors.Is(err, loop.ErrClosed) {
 		return ErrServerClosed
