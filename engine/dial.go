@@ -7,27 +7,40 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"time"
 
 	"zeroframe/frame"
-	"zeroframe/internal/handshake"
-	"zeroframe/pool"
 )
 
 // Dial opens a connection as a client (RFC 6455, section 4.1) and serves it with h on the engine's loops, like one that
-// was accepted: OnOpen is its first call, and may come before Dial returns. The URL's scheme is ws. The TCP connection
-// and the handshake are made on the calling goroutine and end with ctx, or after the handshake timeout. header is added
-// to the request and may be nil; the route options that concern requests do not apply, but Subprotocols are offered.
+// was accepted: OnOpen is its first call, and may come before Dial returns. Any goroutine may call it, but a loop's must
+// not: Dial waits on the goroutine that calls it, for a name to be looked up, for the connection, a proxy, TLS and the
+// server's answer, until ctx ends, or WithHandshakeTimeout, which bounds all of it together. After that the connection
+// outlives ctx.
 //
-// What the client sends is masked with keys from a cryptographic generator. An answer other than 101 is a
-// *HandshakeError; after Shutdown or Close the error is ErrServerClosed.
+// The URL is one of
+//
+//	ws://host[:port]/path?query                         port 80
+//	wss://host[:port]/path?query                        TLS, port 443
+//	ws+unix:///path/to/socket:/request/path?query       a unix socket; the request names the host localhost
+//	wss+unix:///path/to/socket:/request/path?query      TLS over it
+//
+// without a fragment. User information in it, ws://user:password@host/, becomes Basic authorization unless header has an
+// Authorization. header is added to the request and may be nil; the fields of the handshake itself, Host among them, are
+// Dial's own: to reach a host elsewhere than at its address there is WithDialContext. WithClientTLS and WithProxy are
+// the other options for clients, Subprotocols and WithCompression say what is offered; those about requests do not apply.
+// WithMaxConns does not bound what is dialed, which counts, though, where it bounds what is accepted.
+//
+// What the client sends is masked, each frame with a key of its own from a generator of cryptographic strength (ChaCha8,
+// seeded by the system) that costs no system call; the payload given to Send is left as it is.
+//
+// An answer other than 101 is a *HandshakeError, a redirect too, which is not followed, and so is what a proxy says. A
+// certificate that does not verify is crypto/tls's *tls.CertificateVerificationError; when ctx or the time has ended,
+// errors.Is finds context.Canceled or context.DeadlineExceeded; after Shutdown or Close the error is ErrServerClosed.
+// Nothing is tried twice: examples/reconnect shows how a client comes back.
 func (e *Engine) Dial(ctx context.Context, rawURL string, header http.Header, h Handler, opts ...RouteOption) (*Conn, error) {
-	u, err := url.Parse(rawURL)
+	to, err := parseDestination(rawURL)
 	if err != nil {
 		return nil, err
-	}
-	if u.Scheme != "ws" || u.Host == "" {
-		return nil, fmt.Errorf("engine: cannot dial %q: the URL must be ws://host[:port]/path", rawURL)
 	}
 	r, err := e.newRoute(h, frame.Client, nil, opts)
 	if err != nil {
@@ -38,116 +51,70 @@ func (e *Engine) Dial(ctx context.Context, rawURL string, header http.Header, h 
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.config.handshakeTimeout)
 	defer cancel()
-	port := u.Port()
-	if port == "" {
-		port = "80"
+	by, err := r.findProxy(ctx, to, header)
+	if err != nil {
+		return nil, err
 	}
-	var d net.Dialer
+	address := to.address
+	if by != nil {
+		address = hostPort(by, defaultPort(by))
+	}
+	socket, err := r.socket(ctx, to.network, address)
+	if err != nil {
+		return nil, proxyError(by, err)
+	}
+	stop := context.AfterFunc(ctx, func() { socket.Close() }) // what is under way on it fails then
+	c, err := r.open(ctx, stop, socket, by, to, header)
+	if err == nil {
+		return c, nil
+	}
+	stop()
+	socket.Close()
+	var answered *HandshakeError
+	if ctx.Err() != nil && !errors.As(err, &answered) {
+		return nil, fmt.Errorf("engine: dialing %s: %w", to.address, ctx.Err())
+	}
+	return nil, err
+}
+
+// socket makes the connection that everything else stands on.
+func (r *route) socket(ctx context.Context, network, address string) (net.Conn, error) {
+	if r.dialContext != nil {
+		nc, err := r.dialContext(ctx, network, address)
+		if nc == nil && err == nil {
+			err = errors.New("engine: WithDialContext: the function returned neither a connection nor an error")
+		}
+		return nc, err
+	}
+	config := &r.engine.config
+	d := net.Dialer{KeepAlive: config.keepAlive}
+	if config.keepAlive == 0 {
+		d.KeepAlive = -1 // 0 is not off there
+	}
 	d.SetMultipathTCP(false)
-	nc, err := d.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
-	if err != nil {
-		return nil, err
+	nc, err := d.DialContext(ctx, network, address)
+	if tcp, ok := nc.(*net.TCPConn); ok && !config.noDelay {
+		tcp.SetNoDelay(false)
 	}
-	c, err := e.dialOn(ctx, nc, u, header, r)
-	if err != nil {
-		nc.Close()
-		return nil, err
-	}
-	return c, nil
+	return nc, err
 }
 
-// HandshakeError is returned by Dial for an answer that does not open the connection.
-type HandshakeError struct {
-	Status int    // HTTP status; 101 when the answer upgrades but breaks RFC 6455; 0 when it is not HTTP
-	Reason string // why it is not accepted
-}
-
-// Error returns the status and the reason.
-func (e *HandshakeError) Error() string {
-	return fmt.Sprintf("engine: handshake failed: %d: %s", e.Status, e.Reason)
-}
-
-// dialOn makes the handshake on nc and gives it to a loop. On error nc stays the caller's.
-func (e *Engine) dialOn(ctx context.Context, nc net.Conn, u *url.URL, header http.Header, r *route) (*Conn, error) {
-	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	key := handshake.NewKey()
-	if _, err := nc.Write(handshake.AppendRequest(nil, u, key, r.subprotocols, r.offerExtensions(header))); err != nil {
-		return nil, dialError(ctx, err)
-	}
-	buf := pool.Get(4 << 10)
-	defer func() { pool.Put(buf) }()
-	for {
-		n, answer, err := handshake.VerifyResponse(buf.B, key)
-		switch {
-		case err != nil:
-			return nil, handshakeError(err)
-		case n == 0:
-			if cap(buf.B) == len(buf.B) {
-				grown := pool.Get(2 * cap(buf.B))
-				grown.B = append(grown.B, buf.B...)
-				pool.Put(buf)
-				buf = grown
-			}
-			m, err := nc.Read(buf.B[len(buf.B):cap(buf.B)])
-			buf.B = buf.B[:len(buf.B)+m]
-			if m == 0 && err != nil {
-				return nil, dialError(ctx, err)
-			}
-		default:
-			if !stop() {
-				return nil, ctx.Err()
-			}
-			return e.adoptClient(nc, r, answer, buf.B[n:])
+// open goes from a socket, to the server or its proxy, to a connection on a loop. stop is called before a loop gets it,
+// and false when ctx has ended. On error the socket is still the caller's.
+func (r *route) open(ctx context.Context, stop func() bool, nc net.Conn, by *url.URL, to *destination, header http.Header) (*Conn, error) {
+	if by != nil {
+		over, err := r.tunnel(ctx, nc, by, to.address, header)
+		if err != nil {
+			return nil, proxyError(by, err)
 		}
+		nc = over
 	}
-}
-
-// adoptClient gives a connection to a loop whose handshake is over, with the bytes that came behind the answer.
-func (e *Engine) adoptClient(nc net.Conn, r *route, answer handshake.ResponseInfo, rest []byte) (_ *Conn, err error) {
-	if answer.Subprotocol == "" && r.needSubprotocol {
-		return nil, &HandshakeError{http.StatusSwitchingProtocols, "the server chose none of the subprotocols"}
-	}
-	c := e.newConn(r)
-	defer func() {
-		if x := c.extensions(); err != nil && x != nil { // the loop does not know of them
-			x.close()
+	if to.secure {
+		over, err := r.overTLS(ctx, nc, to.url.Hostname(), false)
+		if err != nil {
+			return nil, err
 		}
-	}()
-	if err := c.acceptExtensions(answer.Extensions); err != nil {
-		e.connEnded()
-		return nil, &HandshakeError{http.StatusSwitchingProtocols, err.Error()}
+		nc = over
 	}
-	if answer.Subprotocol != "" {
-		c.setSubprotocol(answer.Subprotocol)
-		if c.protocol == 0 {
-			e.connEnded()
-			return nil, &HandshakeError{http.StatusSwitchingProtocols, "the server chose a subprotocol that was not offered"}
-		}
-	}
-	if _, ok := r.handler.(sessions); ok {
-		c.beginSession(nil, nil)
-	}
-	c.flags.Or(flagMasking | flagUpgraded) // whoever called Dial may send at once, before OnOpen
-	if err := e.takeOver(c, nc, rest); err != nil {
-		return nil, err
-	}
-	return c, nil
-}
-
-func dialError(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return err
-}
-
-func handshakeError(err error) error {
-	if s, ok := err.(*handshake.StatusError); ok {
-		return &HandshakeError{s.Status, s.Reason}
-	}
-	if errors.Is(err, handshake.ErrMalformedResponse) || errors.Is(err, handshake.ErrResponseTooLarge) {
-		return &HandshakeError{0, err.Error()}
-	}
-	return &HandshakeError{http.StatusSwitchingProtocols, err.Error()}
+	return r.shakeHands(ctx, stop, nc, to.url, header)
 }

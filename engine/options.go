@@ -1,10 +1,13 @@
 package engine
 
 import (
+	"context"
 	"crypto/tls"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"time"
 )
 
@@ -83,6 +86,9 @@ type settings struct {
 	checkOrigin     func(*http.Request) bool
 	subprotocols    []string
 	needSubprotocol bool
+	clientTLS       *tls.Config // for clients, as the next two
+	proxy           func(*http.Request) (*url.URL, error)
+	dialContext     func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Defaults of the options, for programs that show them.

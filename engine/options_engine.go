@@ -30,6 +30,8 @@ func defaults() config {
 			pingTimeout:     DefaultPingTimeout,
 			closeTimeout:    DefaultCloseTimeout,
 			writeTimeout:    DefaultWriteTimeout,
+			clientTLS:       clientTLS(nil),
+			proxy:           proxyFromEnvironment(),
 		},
 	}
 }
@@ -85,8 +87,8 @@ func WithMaxHead(bytes int) Option {
 	})
 }
 
-// WithHandshakeTimeout bounds the time from accept to a complete request head; after it the peer is answered 408.
-// Default 10 s; 1 ms to 10 days.
+// WithHandshakeTimeout bounds the time from accept to a complete request head; after it the peer is answered 408. It
+// bounds Dial, from the call to the server's answer, too. Default 10 s; 1 ms to 10 days.
 func WithHandshakeTimeout(d time.Duration) Option {
 	return engineOption(func(c *config) error {
 		return between("WithHandshakeTimeout", d, time.Millisecond, maxDuration, func(d time.Duration) { c.handshakeTimeout = d })
@@ -94,7 +96,8 @@ func WithHandshakeTimeout(d time.Duration) Option {
 }
 
 // WithMaxConns bounds the connections open at once; above it a client is answered 503. 0 means no bound of the engine's
-// own. Default: the process's limit of descriptors less a reserve of 64 or an eighth, whichever is less.
+// own. Those that Dial opened count, but Dial is not bounded. Default: the process's limit of descriptors less a reserve
+// of 64 or an eighth, whichever is less.
 func WithMaxConns(n int) Option {
 	return engineOption(func(c *config) error {
 		c.maxConnsSet = true

@@ -13,7 +13,7 @@ import (
 var (
 	ErrMalformedResponse = errors.New("handshake: malformed response")
 	ErrResponseTooLarge  = errors.New("handshake: response head too large")
-	ErrNotUpgraded       = errors.New("handshake: the response lacks Upgrade: websocket or Connection: Upgrade")
+	ErrNotUpgraded       = errors.New("handshake: the response is not Upgrade: websocket with Connection: Upgrade")
 	ErrBadAccept         = errors.New("handshake: Sec-WebSocket-Accept does not match the key")
 	ErrBadSubprotocol    = errors.New("handshake: more than one Sec-WebSocket-Protocol in the response")
 )
@@ -192,7 +192,7 @@ func reasonText(reason []byte, status int) string {
 
 // verify checks the fields of a 101 response.
 func (f *fields) verify(key string) (resp ResponseInfo, err error) {
-	if !f.HasToken("Upgrade", "websocket") || !f.HasToken("Connection", "Upgrade") {
+	if !f.onlyToken("Upgrade", "websocket") || !f.HasToken("Connection", "Upgrade") {
 		return resp, ErrNotUpgraded
 	}
 	var want [acceptLen]byte
@@ -212,4 +212,20 @@ func (f *fields) verify(key string) (resp ResponseInfo, err error) {
 		resp.Extensions += string(v)
 	}
 	return resp, nil
+}
+
+// onlyToken reports whether the lists of the field lines called name have
+// token as their only element, however often: a server that switches to more
+// than that speaks something else below it (RFC 9110 section 7.8).
+func (f *fields) onlyToken(name, token string) bool {
+	found := false
+	for v := range f.Values(name) {
+		for rest := v; rest != nil; found = true {
+			var e []byte
+			if e, rest = cutElement(rest); !equalFold(e, token) {
+				return false
+			}
+		}
+	}
+	return found
 }

@@ -60,7 +60,9 @@ const response = "HTTP/1.1 101 Switching Protocols\r\nupgrade: WebSocket\r\nConn
 	"Sec-WebSocket-Extensions: a; b\r\nSec-WebSocket-Extensions: c\r\n\r\n"
 
 func TestResponseIsVerifiedWhenComplete(t *testing.T) {
-	for _, head := range []string{response, "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + response, strings.Replace(response, " Switching Protocols", "", 1)} {
+	for _, head := range []string{response, "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + response, strings.Replace(response, " Switching Protocols", "", 1),
+		"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102\r\nUpgrade: x\r\n\r\n" + response,
+		strings.Replace(response, "WebSocket", "websocket\r\nUpgrade: WebSocket", 1)} {
 		for i := range len(head) {
 			if n, _, err := handshake.VerifyResponse([]byte(head[:i]), sampleKey); n != 0 || err != nil {
 				t.Fatalf("%q: %d, %v; want incomplete", head[:i], n, err)
@@ -88,6 +90,9 @@ func TestWrongResponsesAreRefused(t *testing.T) {
 	}{
 		{"upgrade: WebSocket\r\n", "", handshake.ErrNotUpgraded},
 		{"WebSocket\r\n", "h2c\r\n", handshake.ErrNotUpgraded},
+		{"WebSocket\r\n", "h2c, WebSocket\r\n", handshake.ErrNotUpgraded},
+		{"WebSocket\r\n", "WebSocket\r\nUpgrade: h2c\r\n", handshake.ErrNotUpgraded},
+		{"WebSocket\r\n", "\r\n", handshake.ErrNotUpgraded},
 		{"keep-alive, upgrade", "keep-alive", handshake.ErrNotUpgraded},
 		{sampleAccept, strings.ToLower(sampleAccept), handshake.ErrBadAccept},
 		{"Sec-WebSocket-Accept: " + sampleAccept + "\r\n", "", handshake.ErrBadAccept},
