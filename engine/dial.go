@@ -51,6 +51,9 @@ func (e *Engine) Dial(ctx context.Context, rawURL string, header http.Header, h 
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.config.handshakeTimeout)
 	defer cancel()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	by, err := r.findProxy(ctx, to, header)
 	if err != nil {
 		return nil, err

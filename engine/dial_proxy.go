@@ -64,7 +64,7 @@ func defaultPort(by *url.URL) string {
 func (r *route) tunnel(ctx context.Context, nc net.Conn, by *url.URL, address string, header http.Header) (net.Conn, error) {
 	switch by.Scheme {
 	case "socks5", "socks5h":
-		return nc, askSOCKS(ctx, nc, by, address)
+		return nc, askSOCKS(nc, by, address)
 	case "https":
 		over, err := r.overTLS(ctx, nc, by.Hostname(), true)
 		if err != nil {
@@ -103,8 +103,8 @@ func askConnect(nc net.Conn, by *url.URL, address string, header http.Header) er
 	return nil
 }
 
-// askSOCKS asks a SOCKS proxy for a tunnel (RFC 1928, RFC 1929).
-func askSOCKS(ctx context.Context, nc net.Conn, by *url.URL, address string) error {
+// askSOCKS asks a SOCKS proxy for a tunnel (RFC 1928, RFC 1929). The end of Dial's context closes nc.
+func askSOCKS(nc net.Conn, by *url.URL, address string) error {
 	var auth *proxy.Auth
 	if u := by.User; u != nil {
 		password, _ := u.Password()
@@ -114,7 +114,7 @@ func askSOCKS(ctx context.Context, nc net.Conn, by *url.URL, address string) err
 	if err != nil {
 		return err
 	}
-	_, err = d.(proxy.ContextDialer).DialContext(ctx, "tcp", address)
+	_, err = d.(proxy.ContextDialer).DialContext(context.Background(), "tcp", address)
 	return err // what it returned besides is nc in a wrapper that hides its descriptor
 }
 

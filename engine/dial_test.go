@@ -50,15 +50,19 @@ func (p *peer) accept(answer string) (*client, *http.Request) {
 	}
 	nc.SetDeadline(time.Now().Add(patience))
 	c := &client{Conn: nc, t: p.t, r: bufio.NewReader(nc)}
+	return c, c.answer(answer)
+}
+
+// answer reads a request and answers it.
+func (c *client) answer(answer string) *http.Request {
 	req, err := http.ReadRequest(c.r)
 	if err != nil {
-		p.t.Error(err)
-		return c, nil
+		c.t.Error(err)
+		return nil
 	}
 	key := []byte(req.Header.Get("Sec-WebSocket-Key"))
-	answer = strings.Replace(answer, "{accept}", string(handshake.AppendAccept(nil, key)), 1)
-	io.WriteString(c, answer)
-	return c, req
+	io.WriteString(c, strings.Replace(answer, "{accept}", string(handshake.AppendAccept(nil, key)), 1))
+	return req
 }
 
 const switching = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n"
@@ -293,55 +297,6 @@ func TestAClientRefusesMaskedFrames(t *testing.T) {
 	}
 	if r := d.wait(t); r.Code != frame.CloseProtocolError || r.Err == nil {
 		t.Errorf("%+v", r)
-	}
-}
-
-// badAnswers are answers that open nothing, with the status of their HandshakeError and a word of its reason.
-var badAnswers = []struct {
-	name, answer string
-	status       int
-	reason       string
-}{
-	{"404", "HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\nno\n", 404, "Not Found"},
-	{"401 of HTTP/1.0", "HTTP/1.0 401 Go Away\r\n\r\n", 401, "Go Away"},
-	{"200", "HTTP/1.1 200\r\n\r\n", 200, "OK"},
-	{"redirect", "HTTP/1.1 302 Found\r\nLocation: /x\r\n\r\n", 302, "Found"},
-	{"no accept", "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", 101, "Accept"},
-	{"another's accept", "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + acceptOfSample + "\r\n\r\n", 101, "Accept"},
-	{"no upgrade", "HTTP/1.1 101 X\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n", 101, "Upgrade"},
-	{"no connection", "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n", 101, "Upgrade"},
-	{"not HTTP", "SSH-2.0-OpenSSH\r\n", 0, "malformed"},
-	{"long head", "HTTP/1.1 101 X\r\nX: " + strings.Repeat("x", 20<<10) + "\r\n\r\n", 0, "large"},
-	{"extension", switching + "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n", 101, "extension"},
-	{"subprotocol not offered", switching + "Sec-WebSocket-Protocol: v9\r\n\r\n", 101, "subprotocol"},
-	{"subprotocol of other case", switching + "Sec-WebSocket-Protocol: V1\r\n\r\n", 101, "subprotocol"},
-	{"two subprotocols", switching + "Sec-WebSocket-Protocol: v1\r\nSec-WebSocket-Protocol: v2\r\n\r\n", 101, "Protocol"},
-}
-
-func TestAnAnswerThatDoesNotOpenIsAHandshakeError(t *testing.T) {
-	s, p := onSocket(t), newPeer(t)
-	for _, tt := range badAnswers {
-		d := newDialed()
-		done := make(chan error, 1)
-		go func() {
-			c, err := s.Dial(context.Background(), p.url("/"), nil, d, engine.Subprotocols("v1", "v2"))
-			if c != nil {
-				t.Errorf("%s: a connection", tt.name)
-			}
-			done <- err
-		}()
-		c, _ := p.accept(tt.answer)
-		var he *engine.HandshakeError
-		if err := within(t, done); !errors.As(err, &he) || he.Status != tt.status || !strings.Contains(he.Reason, tt.reason) {
-			t.Errorf("%s: %v, want status %d and %q", tt.name, err, tt.status, tt.reason)
-		}
-		if _, err := c.r.ReadByte(); err == nil {
-			t.Errorf("%s: more was sent", tt.name)
-		}
-		c.Close()
-		if len(d.events) != 0 {
-			t.Errorf("%s: the handler heard %s", tt.name, <-d.events)
-		}
 	}
 }
 
