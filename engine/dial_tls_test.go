@@ -1,7 +1,6 @@
 package engine_test
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -16,7 +15,7 @@ import (
 	"zeroframe/frame"
 )
 
-// unwrapper listens for TLS and leads to the plain server at address to.
+// unwrapper listens for TLS and leads to the plain server at address to; to "" it hangs up.
 func unwrapper(t *testing.T, config *tls.Config, to string) (address string) {
 	t.Helper()
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", config)
@@ -37,7 +36,7 @@ func unwrap(t *testing.T, ln net.Listener, to string) {
 			}
 			work.Go(func() {
 				defer c.Close()
-				if c.(*tls.Conn).Handshake() != nil {
+				if c.(*tls.Conn).Handshake() != nil || to == "" {
 					return
 				}
 				there, err := net.Dial("tcp", to)
@@ -211,8 +210,8 @@ func TestDialNamesTheServerInTLS(t *testing.T) {
 
 func TestACertificateThatDoesNotVerifyIsTheErrorOfDial(t *testing.T) {
 	s, a := bare(t), newAuthority(t)
-	right := "wss://" + unwrapper(t, a.server(t, "127.0.0.1"), "127.0.0.1:1") + "/"
-	wrong := "wss://" + unwrapper(t, a.server(t, "server.test"), "127.0.0.1:1") + "/"
+	right := "wss://" + unwrapper(t, a.server(t, "127.0.0.1"), "") + "/"
+	wrong := "wss://" + unwrapper(t, a.server(t, "server.test"), "") + "/"
 	dial := func(url string, opts ...engine.RouteOption) error {
 		c, err := s.Dial(patiently(t), url, nil, newDialed(), opts...)
 		var invalid *tls.CertificateVerificationError
@@ -238,7 +237,7 @@ func TestACertificateThatDoesNotVerifyIsTheErrorOfDial(t *testing.T) {
 		if _, err := trusting.Dial(patiently(t), url, nil, newDialed()); err == nil || strings.Contains(err.Error(), "certificate") {
 			t.Errorf("verified in spite of InsecureSkipVerify: %v", err)
 		}
-		if _, err := trusting.Dial(patiently(t), url, nil, newDialed(), engine.WithClientTLS(nil)); !errors.As(err, &unknown) {
+		if _, err := trusting.Dial(patiently(t), url, nil, newDialed(), engine.WithClientTLS(nil)); err == nil || !strings.Contains(err.Error(), "certificate") {
 			t.Errorf("taken back: %v", err)
 		}
 	}
@@ -261,9 +260,8 @@ func TestDialShowsItsCertificateToAServerThatAsks(t *testing.T) {
 		d.expect(t, "text it is me")
 		c.Close(4000, "")
 		d.wait(t)
-		var alert tls.AlertError
 		_, err := s.Dial(patiently(t), url, nil, newDialed(), engine.WithClientTLS(a.client()))
-		if var_ := new(net.OpError); err == nil || !errors.As(err, &alert) && !errors.As(err, &var_) {
+		if err == nil || !strings.Contains(err.Error(), "remote error: tls: ") {
 			t.Errorf("%s without a certificate: %v", tls.VersionName(version), err)
 		}
 	}
@@ -351,14 +349,10 @@ func TestDialSaysWhatIsWrongWithTLS(t *testing.T) {
 	}
 
 	config := a.server(t, "127.0.0.1")
-	config.NextProtos = []string{"h2"}
+	config.NextProtos = []string{"spdy/3"}
 	var alert tls.AlertError
-	go dial(unwrapper(t, config, "127.0.0.1:1"))
+	go dial(unwrapper(t, config, ""))
 	if err := within(t, done); !errors.As(err, &alert) {
-		t.Errorf("a server that speaks HTTP/2 alone: %v", err)
-	}
-	s.handle("/", newEcho())
-	if _, err := s.Dial(context.Background(), "wss://127.0.0.1:1/", nil, newDialed()); err == nil {
-		t.Error("nobody listens")
+		t.Errorf("a server that speaks no HTTP/1.1: %v", err)
 	}
 }

@@ -14,7 +14,7 @@ type Config struct {
 	Loops       int           // number of loops; at least 1
 	ReadBuffer  int           // bytes of each loop's read buffer
 	IdleBuffers int           // bytes of idle buffers that each loop keeps for itself
-	MaxConns    int           // connections at once over all loops; 0: no limit
+	MaxConns    int           // connections at once over all loops, above which none is accepted; 0: no limit
 	NoDelay     bool          // TCP_NODELAY on accepted connections
 	KeepAlive   time.Duration // between TCP keep-alive probes; 0: none
 	UserTimeout time.Duration // TCP_USER_TIMEOUT; 0: the kernel's own

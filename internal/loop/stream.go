@@ -7,9 +7,6 @@ var errEOF = io.EOF
 // NewStreamConn gives c, on which Init was called, to a loop of the group with s in the place of a descriptor. Any
 // goroutine may call it. Readiness announced by s before is not needed: the loop reads once to begin with.
 func (g *Group) NewStreamConn(c *Conn, s Stream) error {
-	if g.cfg.MaxConns > 0 && g.Len() >= g.cfg.MaxConns {
-		return ErrClosed
-	}
 	g.place(c, s)
 	return g.give(c)
 }
