@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -370,11 +371,6 @@ func TestDialEndsAfterTheHandshakeTimeout(t *testing.T) {
 
 func TestDialSaysWhyItCannot(t *testing.T) {
 	s, p := onSocket(t), newPeer(t)
-	for _, url := range []string{"", "ws://", "http://127.0.0.1/", "wss://127.0.0.1/", "ws:///path", "://", "ws://127.0.0.1:x/", "/echo"} {
-		if c, err := s.Dial(context.Background(), url, nil, newDialed()); err == nil || c != nil {
-			t.Errorf("%q was dialed", url)
-		}
-	}
 	var oe *engine.OptionError
 	if _, err := s.Dial(context.Background(), p.url("/"), nil, nil); !errors.As(err, &oe) {
 		t.Errorf("nil handler: %v", err)
@@ -446,5 +442,89 @@ func TestADialThatShutdownOvertakesEnds(t *testing.T) {
 	held.Close()
 	if err := within(t, down); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestManyGoroutinesMayDialAtOnce(t *testing.T) {
+	s, e := onSocket(t, engine.WithPingInterval(0)), bare(t, engine.WithPingInterval(0))
+	h := newEcho()
+	h.ch = make(chan engine.CloseReason, 1000)
+	s.handle("/echo", h)
+	s.session("/session", echoSession)
+	address, a := s.addr(t), newAuthority(t)
+	secured := unwrapper(t, a.server(t, "127.0.0.1"), address)
+	trust := engine.WithClientTLS(a.client())
+	var all sync.WaitGroup
+	for i := range 16 {
+		base := "ws://" + address
+		if i%4 == 0 {
+			base = "wss://" + secured
+		}
+		all.Go(func() {
+			for j := range 8 {
+				d := newDialed()
+				c, err := e.Dial(patiently(t), base+"/echo", nil, d, trust)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				want := fmt.Sprintf("%d of %d", j, i)
+				c.SendText(want)
+				for _, want := range []string{"open", "text " + want} {
+					if got := <-d.events; got != want {
+						t.Errorf("%q came, not %q", got, want)
+					}
+				}
+				c.Close(frame.CloseNormal, "")
+				session, err := e.DialSession(patiently(t), base+"/session", nil, trust)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				session.SendText(patiently(t), want)
+				if m, err := session.Receive(patiently(t)); err != nil || string(m.Payload) != want {
+					t.Errorf("%q, %v", m.Payload, err)
+				}
+				session.Close(frame.CloseNormal, "")
+				if _, err := session.Receive(patiently(t)); !errors.Is(err, engine.ErrClosed) {
+					t.Errorf("after Close: %v", err)
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { all.Wait(); close(done) }()
+	within(t, done)
+	eventually(t, "connections are left", func() bool { return e.Stats().Conns == 0 })
+}
+
+// MaxConns is for those who come; what is dialed counts where it is asked.
+func TestMaxConnsDoesNotBoundWhatIsDialed(t *testing.T) {
+	s := onSocket(t)
+	s.handle("/echo", newEcho())
+	address, a := s.addr(t), newAuthority(t)
+	secured := unwrapper(t, a.server(t, "127.0.0.1"), address)
+	e := onSocket(t, engine.WithMaxConns(2), engine.WithClientTLS(a.client()))
+	e.handle("/echo", newEcho())
+	wrapped := engine.WithDialContext(func(ctx context.Context, network, address string) (net.Conn, error) {
+		var d net.Dialer
+		c, err := d.DialContext(ctx, network, address)
+		return endless{c}, err
+	})
+	for range 2 {
+		for _, tt := range []struct {
+			url  string
+			opts []engine.RouteOption
+		}{{"ws://" + address, nil}, {"wss://" + secured, nil}, {"ws://" + address, []engine.RouteOption{wrapped}}} {
+			d := newDialed()
+			c := e.dialURL(tt.url+"/echo", d, tt.opts...)
+			d.expect(t, "open")
+			c.SendText("x")
+			d.expect(t, "text x")
+		}
+	}
+	c := e.connect()
+	if status, _ := c.readHead(); status != 503 {
+		t.Errorf("one that came was answered %d", status)
 	}
 }

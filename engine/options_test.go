@@ -2,10 +2,12 @@ package engine_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -56,6 +58,9 @@ var optionBounds = []struct {
 	{"WithOnUpgrade", settings(engine.WithOnUpgrade, nil, func(*engine.Upgrade) error { return nil }), nil},
 	{"WithOnPing", settings(engine.WithOnPing, nil, func(*engine.Conn, []byte) {}), nil},
 	{"WithOnPong", settings(engine.WithOnPong, nil, func(*engine.Conn, []byte) {}), nil},
+	{"WithClientTLS", settings(engine.WithClientTLS, nil, new(tls.Config)), nil},
+	{"WithProxy", settings(engine.WithProxy, nil, http.ProxyFromEnvironment), nil},
+	{"WithDialContext", settings(engine.WithDialContext, nil, new(net.Dialer).DialContext), nil},
 	{"WithAllowedOrigins", []engine.Option{engine.WithAllowedOrigins(), engine.WithAllowedOrigins("https://a", "http://*.b:1")},
 		[]engine.Option{engine.WithAllowedOrigins("a"), engine.WithAllowedOrigins("https://a", ""), engine.WithAllowedOrigins("*"), engine.WithAllowedOrigins("https://"),
 			engine.WithAllowedOrigins("https://*"), engine.WithAllowedOrigins("https://*."), engine.WithAllowedOrigins("https://a.*.b"), engine.WithAllowedOrigins("https://a/"), engine.WithAllowedOrigins("://a")}},
