@@ -13,6 +13,7 @@ type httpServer struct {
 	engine   *Engine
 	handler  http.Handler // the user's
 	server   http.Server
+	http2    bool // connections that have agreed on it are taken
 	incoming handOver
 	served   chan struct{} // closed when the server's Serve has returned
 }
@@ -31,6 +32,11 @@ func newHTTPServer(e *Engine) *httpServer {
 		f(&h.server)
 	}
 	h.server.Handler = h
+	if next := h.server.TLSNextProto; next != nil {
+		h.http2 = next[http2Protocol] != nil
+	} else {
+		h.http2 = h.server.Protocols == nil || h.server.Protocols.HTTP2()
+	}
 	inContext, inState := h.server.ConnContext, h.server.ConnState
 	h.server.ConnContext = func(ctx context.Context, nc net.Conn) context.Context {
 		if inContext != nil {
@@ -94,11 +100,15 @@ func (h *httpServer) close() {
 // ServeHTTP stands before the user's handler and looks for what is the engine's: the upgrades for its routes.
 func (h *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e := h.engine
-	if c := handed(r); c != nil && c.refusal != nil {
-		refusal := c.refusal
-		c.refusal = nil
-		e.refuseRequest(w, r, refusal)
-		return
+	if c := handed(r); c != nil {
+		if c.tls != nil {
+			r.TLS = c.tls // which net/http looks for in a tls.Conn
+		}
+		if refusal := c.refusal; refusal != nil {
+			c.refusal = nil
+			e.refuseRequest(w, r, refusal)
+			return
+		}
 	}
 	if asksUpgrade(r) {
 		if to := e.router.match(r); to != nil {

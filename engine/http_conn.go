@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"zeroframe/internal/handshake"
+	"zeroframe/internal/secure"
 )
 
 // handedConn is a connection that a loop has handed to net/http. It is the net.Conn it embeds with, in front of what that
@@ -17,8 +19,10 @@ import (
 type handedConn struct {
 	net.Conn // nil before open
 	fd       int
-	remote   net.Addr           // the peer's address where it is not Conn's: behind a proxy that told us; nil: it is
-	refusal  *handshake.Refusal // how to answer the first request; used by its handler
+	remote   net.Addr             // the peer's address where it is not Conn's: behind a proxy that told us; nil: it is
+	secure   *secure.Stream       // what stood on the descriptor; nil: nothing
+	tls      *tls.ConnectionState // of Conn, which is a tls.Conn then; else nil
+	refusal  *handshake.Refusal   // how to answer the first request; used by its handler
 	seat     seat
 
 	mu     sync.Mutex

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"zeroframe/internal/handshake"
+	"zeroframe/internal/secure"
 )
 
 // toHTTP gives the connection, with what was read of it, to the engine's HTTP server and reports whether it could. refusal,
@@ -50,30 +51,58 @@ func decided(err error) *handshake.Refusal {
 
 // detach takes the connection away from its loop. What it returns becomes a net.Conn by its open method.
 func (c *Conn) detach() (*handedConn, error) {
-	if s := c.lc.Stream(); s != nil {
-		return nil, fmt.Errorf("engine: a %T has no net.Conn", s)
+	s, secured := c.lc.Stream().(*secure.Stream)
+	if !secured && c.lc.Stream() != nil {
+		return nil, fmt.Errorf("engine: a %T has no net.Conn", c.lc.Stream())
 	}
 	fd, err := c.lc.Detach()
 	if err != nil {
 		return nil, err
 	}
-	return &handedConn{fd: fd, seat: seat{engine: c.route.engine, counts: true, awaited: true}}, nil
+	if secured {
+		s.Leave()
+	}
+	return &handedConn{fd: fd, secure: s, seat: seat{engine: c.route.engine, counts: true, awaited: true}}, nil
 }
 
-// open makes the net.Conn of what detach took from a loop. On error the peer has been refused. It makes system calls, and
-// runs on the goroutine of the HTTP server.
-func (h *handedConn) open() (err error) {
-	h.Conn, err = h.seat.engine.group.NetConn(h.fd, unavailable())
-	return err
+// open makes the net.Conn of what detach took from a loop: h, or, where HTTP/2 was agreed on, the tls.Conn that net/http
+// wants to see, and h under it. On error the peer has been refused. It makes system calls, and runs on the goroutine of
+// the HTTP server.
+func (h *handedConn) open() (net.Conn, error) {
+	nc, err := h.seat.engine.group.NetConn(h.fd, h.unavailable())
+	switch {
+	case err != nil:
+		return nil, err
+	case h.secure == nil:
+		h.Conn = nc
+		return h, nil
+	}
+	state := h.secure.ConnectionState()
+	if state.NegotiatedProtocol == http2Protocol {
+		h.Conn = nc
+		return h.secure.Release(h), nil
+	}
+	h.tls = &state
+	h.Conn = h.secure.Release(nc)
+	return h, nil
 }
+
+// http2Protocol is the name of HTTP/2 in ALPN (RFC 9113, section 3.2).
+const http2Protocol = "h2"
 
 // refuse ends a connection that open was not called for.
 func (h *handedConn) refuse() {
-	h.seat.engine.group.Refuse(h.fd, unavailable())
+	h.seat.engine.group.Refuse(h.fd, h.unavailable())
 	h.seat.leave()
 }
 
-func unavailable() []byte { return handshake.AppendRefusal(nil, handshake.ErrUnavailable, time.Now()) }
+// unavailable is what a peer is told that cannot be served; nothing where it expects TLS.
+func (h *handedConn) unavailable() []byte {
+	if h.secure != nil {
+		return nil
+	}
+	return handshake.AppendRefusal(nil, handshake.ErrUnavailable, time.Now())
+}
 
 // handOver is the listener of an engine's HTTP server: loops push connections into it, and Accept makes net.Conns of them.
 type handOver struct {
@@ -104,16 +133,16 @@ func (q *handOver) push(h *handedConn) {
 	q.some.Signal()
 }
 
-// Accept returns the next connection, a *handedConn, or net.ErrClosed after Close.
+// Accept returns the next connection, a *handedConn or, for HTTP/2, a *tls.Conn, or net.ErrClosed after Close.
 func (q *handOver) Accept() (net.Conn, error) {
 	for {
 		h := q.next()
 		if h == nil {
 			return nil, net.ErrClosed
 		}
-		err := h.open()
+		nc, err := h.open()
 		if err == nil {
-			return h, nil
+			return nc, nil
 		}
 		q.engine.config.logger.Warn("connection could not be handed to net/http", slog.Any("error", err))
 		h.seat.leave()

@@ -57,7 +57,10 @@ func (e *Engine) serverTLS(certFile, keyFile string) (*tls.Config, error) {
 		return nil, errNoCertificate
 	}
 	if len(config.NextProtos) == 0 {
-		config.NextProtos = []string{"http/1.1"}
+		if e.http != nil && e.http.http2 {
+			config.NextProtos = append(config.NextProtos, http2Protocol)
+		}
+		config.NextProtos = append(config.NextProtos, "http/1.1")
 	}
 	return config, nil
 }
@@ -70,8 +73,14 @@ func (e *Engine) shaken(lc *loop.Conn, err error) {
 	s := lc.Loop().Local().(*shard)
 	if err == nil {
 		s.count.TLSHandshakes++
-		if c := (*Conn)(lc.Endpoint().(*endpoint)); e.closing.Load() {
+		c := (*Conn)(lc.Endpoint().(*endpoint))
+		switch {
+		case e.closing.Load():
 			c.shutDown()
+		case e.http != nil && c.TLS().NegotiatedProtocol == http2Protocol:
+			if !c.toHTTP(nil, nil) {
+				c.step(evTerminate)
+			}
 		}
 		return
 	}

@@ -198,13 +198,16 @@ func (w *Wire) shaken(err error) {
 		w.in = h.in
 		if len(h.out) > 0 {
 			w.keep(h.out)
-			w.c.StreamWritable()
+			w.push() // what is left holds output
 		}
 		w.more = true // tls may have bytes already, and there may be some behind the handshake
 		w.phase.Store(uint32(open))
-		h.server.done(w.c, nil)
 		w.c.ResumeReading()
 		w.c.StreamReadable()
+		if w.out != nil {
+			w.c.StreamWritable()
+		}
+		h.server.done(w.c, nil) // last, for it may take the connection away
 		return
 	}
 	h.out = append(h.out, plainAnswer(err)...)

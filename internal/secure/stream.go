@@ -32,14 +32,19 @@ func Adopt(tc *tls.Conn) (s *Stream, under net.Conn, ok bool) {
 	return (*Stream)(w), under, true
 }
 
-// Release gives the tls.Conn back to goroutines: from now on it reads and writes nc, where the loop's descriptor went. The
-// stream must not hold output. It undoes Adopt too, for a stream that no loop has taken.
-func (s *Stream) Release(nc net.Conn) *tls.Conn {
+// Leave prepares a stream for Release: what it has read ahead stays with it. It must hold no output. Loop only.
+func (s *Stream) Leave() {
 	w := (*Wire)(s)
 	if len(w.in) > 0 {
 		w.in = append([]byte(nil), w.in...)
 	}
 	w.dropStash()
+}
+
+// Release gives the tls.Conn of a stream that has left its loop back to goroutines: from now on it reads and writes nc,
+// where the loop's descriptor went. It undoes Adopt too, for a stream that no loop has taken. Any goroutine may call it.
+func (s *Stream) Release(nc net.Conn) *tls.Conn {
+	w := (*Wire)(s)
 	w.nc, w.c, w.lower = nc, nil, nil
 	w.phase.Store(uint32(blocking))
 	return w.tls
