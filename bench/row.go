@@ -89,6 +89,10 @@ const (
 	serverBusy = 0.95
 )
 
+// ClientBound reports whether the load is the bottleneck: it has no time left of its core, and the server has. Both are
+// utilisations of a core, 0 to 1.
+func ClientBound(client, server float64) bool { return client > clientBusy && server < serverBusy }
+
 // measure runs one row against a fresh server. progress is told of the load while it runs.
 func (r Row) measure(ctx context.Context, s *Server, o Options, progress func(*Load)) (*RowResult, error) {
 	if _, err := s.Snapshot(ctx, true); err != nil { // the first makes what later ones use again
@@ -210,6 +214,6 @@ func serverCost(r *Result, calm, before, after *Snapshot) ServerCost {
 		// What came in after the time was up is in used, and is taken off in proportion.
 		c.Utilisation = used * float64(r.Messages) / float64(r.Total) / r.Elapsed.Seconds()
 	}
-	c.ClientBound = r.Client.Utilisation > clientBusy && c.Utilisation < serverBusy
+	c.ClientBound = ClientBound(r.Client.Utilisation, c.Utilisation)
 	return c
 }

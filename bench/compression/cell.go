@@ -3,24 +3,18 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
-	"net/netip"
-	"os"
-	"os/exec"
 	"slices"
-	"strings"
 	"time"
 
-	"zeroframe/bench"
+	"zeroframe/bench/peers"
 )
 
 // cell is a server in a mode, on messages of a size, and what was found of it.
 type cell struct {
-	server   *server
-	mode     mode
+	server   *peers.Server
+	mode     peers.Mode
 	messages *messages
 
 	windows []window // of the repetitions
@@ -30,68 +24,8 @@ type cell struct {
 	memory memory
 }
 
-// child is a server in a process of its own.
-type child struct {
-	*exec.Cmd
-	stdin io.WriteCloser
-	lines *bufio.Reader // of its output
-	addr  netip.AddrPort
-}
-
-func (c *cell) start(p *plan) (*child, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	s := &child{Cmd: exec.Command(self, "serve", "-server", c.server.name, "-mode", string(c.mode), "-size", fmt.Sprint(c.messages.size))}
-	s.Env = append(os.Environ(), "GOMAXPROCS=1")
-	s.Stderr = os.Stderr
-	s.SysProcAttr = bench.ChildAttr()
-	out, err := s.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if s.stdin, err = s.StdinPipe(); err != nil {
-		return nil, err
-	}
-	if err := bench.OnCore(p.serverCore, s.Cmd.Start); err != nil {
-		return nil, err
-	}
-	s.lines = bufio.NewReader(out)
-	line, err := s.lines.ReadString('\n')
-	if err == nil {
-		s.addr, err = netip.ParseAddrPort(strings.TrimSpace(line))
-	}
-	if err != nil {
-		s.stop()
-		return nil, fmt.Errorf("the server does not say where it listens: %w", err)
-	}
-	return s, nil
-}
-
-// stop ends the server.
-func (s *child) stop() {
-	s.stdin.Close()
-	s.Wait()
-}
-
-// resident returns the bytes of memory it holds, after a collection if that is asked for.
-func (s *child) resident(collect bool) (float64, error) {
-	if collect {
-		if _, err := io.WriteString(s.stdin, "collect\n"); err != nil {
-			return 0, err
-		}
-		if _, err := s.lines.ReadString('\n'); err != nil {
-			return 0, err
-		}
-	}
-	return float64(bench.ResidentOf(s.Process.Pid)), nil
-}
-
-// cpu reads the times that both sides have used.
-func (s *child) cpu() (client, server time.Duration, err error) {
-	server, err = bench.CPUOf(s.Process.Pid)
-	return bench.OwnCPU(), server, err
+func (c *cell) start(p *plan) (*peers.Process, error) {
+	return peers.Start(p.serverCore, "serve", "-server", c.server.Name, "-mode", string(c.mode), "-size", fmt.Sprint(c.messages.size))
 }
 
 // measure is one repetition. The replies on the first connection, from the first to the last, are verified.
@@ -100,21 +34,21 @@ func (c *cell) measure(p *plan) error {
 	if err != nil {
 		return err
 	}
-	defer s.stop()
+	defer s.Stop()
 	l, err := newLoad(c.messages, c.mode)
 	if err != nil {
 		return err
 	}
 	defer l.close()
-	if err := l.open(s.addr, p.conns); err != nil {
+	if err := l.open(s.Addr, p.conns); err != nil {
 		return err
 	}
 	if p.warmup > 0 {
-		if _, err := l.runFor(p.warmup, s.cpu); err != nil {
+		if _, err := l.runFor(p.warmup, s.CPU); err != nil {
 			return err
 		}
 	}
-	w, err := l.runFor(p.duration, s.cpu)
+	w, err := l.runFor(p.duration, s.CPU)
 	if err != nil {
 		return err
 	}
@@ -127,10 +61,10 @@ func (c *cell) measure(p *plan) error {
 
 // verify judges the replies that were kept.
 func (l *load) verify() error {
-	if l.mode != off && !slices.ContainsFunc(l.kept, func(r reply) bool { return r.compressed }) {
+	if l.mode != peers.Off && !slices.ContainsFunc(l.kept, func(r reply) bool { return r.compressed }) {
 		return errors.New("no reply is compressed")
 	}
-	return l.messages.verify(l.kept, 0, l.mode == takeover)
+	return l.messages.verify(l.kept, 0, l.mode == peers.Takeover)
 }
 
 // memory is the growth of RSS in bytes per connection: as it is after one message on each, and after so many that every
@@ -156,7 +90,7 @@ func (c *cell) grow(p *plan, collect bool) (one, full float64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	defer s.stop()
+	defer s.Stop()
 	warm, err := newLoad(c.messages, c.mode)
 	if err != nil {
 		return 0, 0, err
@@ -167,25 +101,35 @@ func (c *cell) grow(p *plan, collect bool) (one, full float64, err error) {
 		return 0, 0, err
 	}
 	defer l.close()
-	if err := errors.Join(warm.open(s.addr, warmConns), warm.runCount(variety)); err != nil {
+	if err := errors.Join(warm.open(s.Addr, warmConns), warm.runCount(variety)); err != nil {
 		return 0, 0, err
 	}
-	before, err := s.resident(collect)
+	before, err := resident(s, collect)
 	if err != nil {
 		return 0, 0, err
 	}
 	for i, messages := range []int{1, (fill + c.messages.size - 1) / c.messages.size} {
 		if i == 0 {
-			err = l.open(s.addr, p.idle)
+			err = l.open(s.Addr, p.idle)
 		}
 		if err := errors.Join(err, l.runCount(messages)); err != nil {
 			return 0, 0, err
 		}
-		now, err := s.resident(collect)
+		now, err := resident(s, collect)
 		if err != nil {
 			return 0, 0, err
 		}
 		one, full = full, (now-before)/float64(p.idle)
 	}
 	return one, full, l.verify()
+}
+
+// resident returns the bytes of memory that a server holds, after a collection if that is asked for.
+func resident(s *peers.Process, collect bool) (float64, error) {
+	if collect {
+		if _, err := s.Collect(); err != nil {
+			return 0, err
+		}
+	}
+	return s.Resident(), nil
 }

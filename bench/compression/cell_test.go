@@ -10,16 +10,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"zeroframe/bench/peers"
 )
 
 // served is a server in this process, for as long as the test lasts, and a load for it.
-func served(t *testing.T, s server, m mode, messages *messages) (*load, netip.AddrPort) {
+func served(t *testing.T, s peers.Server, m peers.Mode, messages *messages) (*load, netip.AddrPort) {
 	t.Helper()
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	go s.serve(ln, m, messages.size)
+	go s.Serve(ln, peers.Options{Mode: m, Size: messages.size})
 	t.Cleanup(func() { ln.Close() })
 	l, err := newLoad(messages, m)
 	if err != nil {
@@ -30,7 +32,7 @@ func served(t *testing.T, s server, m mode, messages *messages) (*load, netip.Ad
 }
 
 // dialed is a load with n connections to such a server.
-func dialed(t *testing.T, s server, m mode, messages *messages, n int) *load {
+func dialed(t *testing.T, s peers.Server, m peers.Mode, messages *messages, n int) *load {
 	t.Helper()
 	l, to := served(t, s, m, messages)
 	if err := l.open(to, n); err != nil {
@@ -43,28 +45,28 @@ func TestEveryServerRepliesWithWhatItWasSentInItsMode(t *testing.T) {
 	const conns = 3
 	for size, each := range map[int]int{128: variety + 100, 5000: 60} { // the latter larger than the servers' buffers
 		messages := newMessages(size)
-		for _, s := range servers {
+		for _, s := range peers.Servers {
 			var wire []uint64
-			for _, m := range s.modes {
+			for _, m := range s.Modes {
 				l := dialed(t, s, m, messages, conns)
 				if err := l.runCount(each); err != nil {
-					t.Fatalf("%s, %s: %v", s.name, m, err)
+					t.Fatalf("%s, %s: %v", s.Name, m, err)
 				}
 				if err := l.verify(); err != nil || l.received != uint64(conns*each) || len(l.kept) != each {
-					t.Errorf("%s, %s: %d replies, %d kept: %v", s.name, m, l.received, len(l.kept), err)
+					t.Errorf("%s, %s: %d replies, %d kept: %v", s.Name, m, l.received, len(l.kept), err)
 				}
 				wire = append(wire, l.wire)
 			}
 			saved := slices.IsSortedFunc(wire, func(a, b uint64) int { return int(b*101/100) - int(a) }) // but for a hundredth: coder's long messages
 			if wire[0] < uint64(conns*each*size) || !saved {
-				t.Errorf("%s, %d B: %d bytes on the wire in modes %v", s.name, size, wire, s.modes)
+				t.Errorf("%s, %d B: %d bytes on the wire in modes %v", s.Name, size, wire, s.Modes)
 			}
 		}
 	}
 }
 
 func TestReplyThatIsNotTheMessageIsFound(t *testing.T) {
-	l := dialed(t, servers[0], takeover, newMessages(1024), 1)
+	l := dialed(t, peers.Servers[0], peers.Takeover, newMessages(1024), 1)
 	if err := l.runCount(20); err != nil {
 		t.Fatal(err)
 	}
@@ -88,8 +90,8 @@ func TestReplyThatIsNotTheMessageIsFound(t *testing.T) {
 
 func TestServerThatDoesNotAgreeIsFound(t *testing.T) {
 	messages := newMessages(128)
-	for m, lacking := range map[mode]mode{noTakeover: off, takeover: noTakeover} {
-		l, to := served(t, servers[0], lacking, messages)
+	for m, lacking := range map[peers.Mode]peers.Mode{peers.NoTakeover: peers.Off, peers.Takeover: peers.NoTakeover} {
+		l, to := served(t, peers.Servers[0], lacking, messages)
 		l.mode = m
 		if err := l.open(to, 1); err == nil {
 			t.Errorf("a server in mode %q passes for %q", lacking, m)
@@ -98,7 +100,7 @@ func TestServerThatDoesNotAgreeIsFound(t *testing.T) {
 }
 
 func TestRunCountsWhatCameBackWhileItLasted(t *testing.T) {
-	l := dialed(t, servers[0], noTakeover, newMessages(128), 5)
+	l := dialed(t, peers.Servers[0], peers.NoTakeover, newMessages(128), 5)
 	cpu := func() (client, server time.Duration, err error) { return 0, 0, nil }
 	for range 2 {
 		before := l.received

@@ -3,17 +3,18 @@ module zeroframe/bench/compression
 go 1.26.0
 
 require (
-	github.com/coder/websocket v1.8.15
-	github.com/gorilla/websocket v1.5.3
 	github.com/klauspost/compress v1.20.3
-	github.com/lxzan/gws v1.8.9
 	golang.org/x/sys v0.49.0
 	zeroframe v0.0.0
+	zeroframe/bench/peers v0.0.0
 )
 
 require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // indirect
+	github.com/coder/websocket v1.8.15 // indirect
 	github.com/dolthub/maphash v0.1.0 // indirect
+	github.com/gorilla/websocket v1.5.3 // indirect
+	github.com/lxzan/gws v1.8.9 // indirect
 	github.com/panjf2000/gnet/v2 v2.9.8 // indirect
 	github.com/valyala/bytebufferpool v1.0.0 // indirect
 	go.uber.org/multierr v1.11.0 // indirect
@@ -23,4 +24,7 @@ require (
 	gopkg.in/natefinch/lumberjack.v2 v2.2.1 // indirect
 )
 
-replace zeroframe => ../..
+replace (
+	zeroframe => ../..
+	zeroframe/bench/peers => ../peers
+)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/klauspost/compress/flate"
 
+	"zeroframe/bench/peers"
 	"zeroframe/deflate"
 )
 
@@ -19,11 +20,11 @@ const libraryTime = 100 * time.Millisecond
 // measureLibrary takes the time that inflating what the client sends and compressing the answer takes by itself: with
 // klauspost's flate, which all of it stands on, and with package deflate.
 func (c *cell) measureLibrary() {
-	if c.mode == off {
+	if c.mode == peers.Off {
 		return
 	}
-	c.flate = append(c.flate, perMessage(flateEcho(c.messages, c.mode == takeover)))
-	c.own = append(c.own, perMessage(ownEcho(c.messages, c.mode == takeover)))
+	c.flate = append(c.flate, perMessage(flateEcho(c.messages, c.mode == peers.Takeover)))
+	c.own = append(c.own, perMessage(ownEcho(c.messages, c.mode == peers.Takeover)))
 }
 
 // perMessage calls echo with one message after the other.

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"zeroframe/bench/peers"
 	"zeroframe/deflate"
 	"zeroframe/frame"
 )
@@ -24,7 +25,7 @@ import (
 type load struct {
 	messages *messages
 	frames   [][]byte
-	mode     mode
+	mode     peers.Mode
 	epoll    int
 	conns    []*conn
 	events   []unix.EpollEvent
@@ -51,10 +52,10 @@ type conn struct {
 	keep    bool
 }
 
-func newLoad(m *messages, mode mode) (*load, error) {
+func newLoad(m *messages, mode peers.Mode) (*load, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	return &load{
-		messages: m, mode: mode, frames: m.frames[mode != off],
+		messages: m, mode: mode, frames: m.frames[mode != peers.Off],
 		epoll: epoll, events: make([]unix.EpollEvent, 128), buf: make([]byte, 256<<10),
 	}, err
 }
@@ -89,7 +90,7 @@ func (l *load) open(to netip.AddrPort, n int) error {
 
 // terms are what the client offers: it takes nothing over itself.
 func (l *load) terms() deflate.Config {
-	return deflate.Config{ServerContextTakeover: l.mode == takeover}
+	return deflate.Config{ServerContextTakeover: l.mode == peers.Takeover}
 }
 
 // dial makes the handshake on a socket that blocks.
@@ -114,7 +115,7 @@ func (l *load) dial(to netip.AddrPort) (fd int, err error) {
 	}
 	request := "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-	if l.mode != off {
+	if l.mode != peers.Off {
 		request += "Sec-WebSocket-Extensions: " + l.terms().Offer() + "\r\n"
 	}
 	err = uninterrupted(func() error { _, err := unix.Write(fd, []byte(request+"\r\n")); return err })
@@ -160,14 +161,14 @@ func (l *load) accept(r *http.Response) error {
 	if r.StatusCode != http.StatusSwitchingProtocols {
 		return errors.New(r.Status)
 	}
-	if l.mode == off {
+	if l.mode == peers.Off {
 		if answer != "" {
 			return fmt.Errorf("the server names extensions unasked: %q", answer)
 		}
 		return nil
 	}
 	p, err := l.terms().Accept(answer)
-	if err == nil && p.ServerNoContextTakeover != (l.mode == noTakeover) {
+	if err == nil && p.ServerNoContextTakeover != (l.mode == peers.NoTakeover) {
 		err = fmt.Errorf("the server does not agree to %s: %q", l.mode, answer)
 	}
 	return err
@@ -365,7 +366,7 @@ func (l *load) check(c *conn) error {
 	if c.begun {
 		want = frame.Continuation
 	}
-	if op != want || c.head[1]&0x80 != 0 || compressed && (c.begun || l.mode == off) {
+	if op != want || c.head[1]&0x80 != 0 || compressed && (c.begun || l.mode == peers.Off) {
 		return fmt.Errorf("an unexpected frame: % x, %d bytes", c.head[:2], c.left)
 	}
 	if c.keep && !c.begun {

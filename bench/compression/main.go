@@ -14,13 +14,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"zeroframe/bench"
+	"zeroframe/bench/peers"
 )
 
 func main() {
@@ -47,6 +45,27 @@ func exit(err error) {
 	os.Exit(0)
 }
 
+// serveChild is the process of one server.
+func serveChild(args []string) error {
+	var o peers.Options
+	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
+	name := flags.String("server", "", "")
+	flags.Func("mode", "", func(s string) error { o.Mode = peers.Mode(s); return nil })
+	flags.IntVar(&o.Size, "size", 0, "")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	server, err := peers.Find(peers.Servers, *name)
+	if err != nil {
+		return err
+	}
+	ln, err := peers.Listen()
+	if err != nil {
+		return err
+	}
+	return server.Serve(ln, o)
+}
+
 // plan is what is to be measured.
 type plan struct {
 	repeat, conns, idle int
@@ -66,32 +85,28 @@ func (p *plan) run(names, sizes []string) error {
 		}
 		m := newMessages(size)
 		for _, name := range names {
-			i := slices.IndexFunc(servers, func(s server) bool { return s.name == name })
-			if i < 0 {
-				return fmt.Errorf("-servers: %q is unknown", name)
+			server, err := peers.Find(peers.Servers, name)
+			if err != nil {
+				return fmt.Errorf("-servers: %w", err)
 			}
-			for _, mode := range servers[i].modes {
-				cells = append(cells, &cell{server: &servers[i], mode: mode, messages: m})
+			for _, mode := range server.Modes {
+				cells = append(cells, &cell{server: server, mode: mode, messages: m})
 			}
 		}
 	}
-	p.serverCore = -1
-	if cores := bench.Cores(); len(cores) >= 2 {
-		if _, err := bench.Pin(cores[1]); err != nil {
-			return err
-		}
-		p.serverCore = cores[0]
+	var err error
+	if p.serverCore, err = peers.PinLoad(); err != nil {
+		return err
 	}
-	runtime.GOMAXPROCS(1)
 	p.printHead()
 	for range p.repeat {
 		for _, c := range cells {
 			if err := c.measure(p); err != nil {
-				return fmt.Errorf("%s, %s, %d B: %w", c.server.name, c.mode, c.messages.size, err)
+				return fmt.Errorf("%s, %s, %d B: %w", c.server.Name, c.mode, c.messages.size, err)
 			}
 		}
 		for _, c := range cells {
-			if c.server.name == zeroframe {
+			if c.server.Name == peers.Zeroframe {
 				c.measureLibrary()
 			}
 		}
@@ -99,7 +114,7 @@ func (p *plan) run(names, sizes []string) error {
 	if p.idle > 0 {
 		for _, c := range cells {
 			if err := c.measureMemory(p); err != nil {
-				return fmt.Errorf("memory of %s, %s, %d B: %w", c.server.name, c.mode, c.messages.size, err)
+				return fmt.Errorf("memory of %s, %s, %d B: %w", c.server.Name, c.mode, c.messages.size, err)
 			}
 		}
 	}

@@ -3,90 +3,60 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
-	"os"
-	"runtime"
-	"slices"
-	"strings"
 	"time"
 
 	"zeroframe/bench"
+	"zeroframe/bench/peers"
 )
 
 func (p *plan) printHead() {
-	fmt.Printf("command  %s\n", strings.Join(os.Args, " "))
-	fmt.Printf("machine  %v\n", bench.ThisMachine())
-	gogc := cmp.Or(os.Getenv("GOGC"), "100")
-	if p.serverCore >= 0 {
-		fmt.Printf("         server pinned to core %d, load to core %d; ", p.serverCore, bench.Cores()[0])
-	} else {
-		fmt.Printf("         one core for both sides; ")
-	}
-	fmt.Printf("%s, GOMAXPROCS=1 and GOGC=%s on both sides\n", runtime.Version(), gogc)
+	peers.PrintHead(p.serverCore)
 	fmt.Printf("load     %d connections, one message in flight on each, %d different messages of JSON as text, compressed by the client at\n"+
 		"         level 6 without takeover; %d x %v after %v each, interleaved, medians; all replies on one connection are verified\n",
 		p.conns, variety, p.repeat, p.duration, p.warmup)
-	for _, s := range servers {
-		fmt.Printf("server   %s: %s\n", s.name, s.how)
+	for _, s := range peers.Servers {
+		fmt.Printf("server   %s: %s; %s\n", s.Name, s.How, s.Compressing)
 	}
 	fmt.Println()
 }
 
-// A load above the first utilisation of its core with a server below the second is the bottleneck.
-const (
-	clientBusy = 0.90
-	serverBusy = 0.95
-)
-
-// median returns the middle of what f makes of each.
-func median[T any](list []T, f func(T) float64) float64 {
-	if len(list) == 0 {
-		return 0
-	}
-	values := make([]float64, len(list))
-	for i, v := range list {
-		values[i] = f(v)
-	}
-	slices.Sort(values)
-	return values[len(values)/2]
-}
-
 func (c *cell) perSecond() float64 {
-	return median(c.windows, func(w window) float64 { return float64(w.messages) / w.elapsed.Seconds() })
+	return peers.Median(c.windows, func(w window) float64 { return float64(w.messages) / w.elapsed.Seconds() })
 }
 
 // cost is the server's CPU in microseconds per message.
 func (c *cell) cost() float64 {
-	return median(c.windows, func(w window) float64 { return float64(w.server) / 1e3 / float64(w.messages) })
+	return peers.Median(c.windows, func(w window) float64 { return float64(w.server) / 1e3 / float64(w.messages) })
 }
 
 // replySize is that of a reply on the wire, its frame's header included.
 func (c *cell) replySize() float64 {
-	return median(c.windows, func(w window) float64 { return float64(w.wire) / float64(w.messages) })
+	return peers.Median(c.windows, func(w window) float64 { return float64(w.wire) / float64(w.messages) })
 }
 
 func (c *cell) busy() (client, server float64) {
-	return median(c.windows, func(w window) float64 { return w.client.Seconds() / w.elapsed.Seconds() }),
-		median(c.windows, func(w window) float64 { return w.server.Seconds() / w.elapsed.Seconds() })
+	return peers.Median(c.windows, func(w window) float64 { return w.client.Seconds() / w.elapsed.Seconds() }),
+		peers.Median(c.windows, func(w window) float64 { return w.server.Seconds() / w.elapsed.Seconds() })
 }
 
 func (p *plan) printTables(cells []*cell) {
 	saturated := false
 	for i, c := range cells {
 		if i == 0 || cells[i-1].messages != c.messages {
-			head := fmt.Sprintf("| %s of JSON | mode | messages/s | server us/message | server CPU | load CPU | reply bytes | ratio |", bench.FormatSize(int64(c.messages.size)))
+			columns := []string{bench.FormatSize(int64(c.messages.size)) + " of JSON", "mode", "messages/s", "server us/message",
+				"server CPU", "load CPU", "reply bytes", "ratio"}
 			if p.idle > 0 {
-				head += fmt.Sprintf(" kB/connection | after %s | collected |", bench.FormatSize(fill))
+				columns = append(columns, "kB/connection", "after "+bench.FormatSize(fill), "collected")
 			}
-			fmt.Printf("\n%s\n%s|\n", head, strings.Repeat("|---", strings.Count(head, "|")-1))
+			peers.PrintTableHead(columns...)
 		}
 		client, server := c.busy()
 		mark := ""
-		if client > clientBusy && server < serverBusy {
+		if bench.ClientBound(client, server) {
 			mark, saturated = " *", true
 		}
-		fmt.Printf("| %s | %s | %.0f%s | %.2f | %.0f %% | %.0f %% | %.0f | %.2f |", c.server.name, c.mode, c.perSecond(), mark, c.cost(),
+		fmt.Printf("| %s | %s | %.0f%s | %.2f | %.0f %% | %.0f %% | %.0f | %.2f |", c.server.Name, c.mode, c.perSecond(), mark, c.cost(),
 			server*100, client*100, c.replySize(), float64(c.messages.size)/c.replySize())
 		if p.idle > 0 {
 			fmt.Printf(" %.1f | %.1f | %.1f |", c.memory.one/1e3, c.memory.full/1e3, c.memory.collected/1e3)
@@ -95,7 +65,7 @@ func (p *plan) printTables(cells []*cell) {
 	}
 	fmt.Println()
 	if saturated {
-		fmt.Println("* The load had no time left and the server had: the rate is the load's limit, the cost stands.")
+		fmt.Println(peers.ClientBoundNote)
 	}
 	fmt.Println("reply bytes: on the wire, with the frame's header; ratio: the message's bytes over those.")
 	if p.idle > 0 {
@@ -110,20 +80,20 @@ func (p *plan) printTables(cells []*cell) {
 func printLibrary(cells []*cell) {
 	plain := make(map[*messages]float64)
 	for _, c := range cells {
-		if c.server.name == zeroframe && c.mode == off {
+		if c.server.Name == peers.Zeroframe && c.mode == peers.Off {
 			plain[c.messages] = c.cost()
 		}
 	}
 	if len(plain) == 0 {
 		return
 	}
-	fmt.Println("\n| zeroframe, us/message | flate alone | deflate alone | echo without compression | sum | measured | measured / sum |\n|---|---|---|---|---|---|---|")
+	peers.PrintTableHead("zeroframe, us/message", "flate alone", "deflate alone", "echo without compression", "sum", "measured", "measured / sum")
 	us := func(d time.Duration) float64 { return float64(d) / 1e3 }
 	for _, c := range cells {
 		if len(c.own) == 0 {
 			continue
 		}
-		flate, own := median(c.flate, us), median(c.own, us)
+		flate, own := peers.Median(c.flate, us), peers.Median(c.own, us)
 		sum := own + plain[c.messages]
 		fmt.Printf("| %s, %s | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f |\n", bench.FormatSize(int64(c.messages.size)), c.mode,
 			flate, own, plain[c.messages], sum, c.cost(), c.cost()/sum)
