@@ -6,6 +6,7 @@ BIN := bin
 # Arguments of targets, such as make run BENCHFLAGS="--duration 5s".
 BENCHFLAGS ?=
 COMPRESSFLAGS ?=
+TLSFLAGS ?=
 FUZZTIME ?= 10s
 BENCH ?= .
 TESTTIMEOUT ?= 600s
@@ -20,7 +21,7 @@ RACE := $(shell test "$$($(GO) env CGO_ENABLED)" = 1 && command -v "$$($(GO) env
 
 REVISION := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
 
-.PHONY: help build run test bench bench-mask bench-compress fuzz lint clean
+.PHONY: help build run test bench bench-mask bench-compress bench-tls fuzz lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +38,7 @@ test: ## run all tests with the race detector
 	@for nested in bench/interop bench/compression; do \
 		(cd $$nested && $(GO) test $(RACE) -timeout $(TESTTIMEOUT) ./...) || exit 1; \
 	done
+	cd bench/tls && $(GO) test -timeout $(TESTTIMEOUT) ./... # the race detector cannot see how nbio synchronises
 
 bench: ## run the benchmarks of the hot paths (BENCH is a pattern)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 1800s $(KERNELS)
@@ -46,6 +48,9 @@ bench-mask: ## print masking speeds beside copy and other libraries
 
 bench-compress: ## print compressed echoes beside other libraries, 6 minutes (COMPRESSFLAGS)
 	cd bench/compression && $(GO) build -ldflags "-X zeroframe/bench.revision=$(REVISION)" -o ../../$(BIN)/compression . && ../../$(BIN)/compression $(COMPRESSFLAGS)
+
+bench-tls: ## print echoes, idle connections and handshakes over TLS beside other libraries, 5 minutes (TLSFLAGS)
+	cd bench/tls && $(GO) build -ldflags "-X zeroframe/bench.revision=$(REVISION)" -o ../../$(BIN)/tls . && ../../$(BIN)/tls $(TLSFLAGS)
 
 fuzz: ## run each fuzz target for FUZZTIME
 	@set -e; for f in $$($(GO) test -list '^Fuzz' ./fuzz | grep '^Fuzz'); do GO="$(GO)" fuzz/run.sh $$f $(FUZZTIME); done

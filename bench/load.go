@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/url"
@@ -18,15 +19,16 @@ import (
 
 // LoadConfig says what load to put on a server that echoes.
 type LoadConfig struct {
-	URL       string // ws://host[:port]/path
-	Conns     int    // connections; at least 1
-	Payload   int    // bytes of each message
-	InFlight  int    // messages in flight per connection; at least 1
-	Text      bool   // text messages; otherwise binary
-	Kind      Kind   // what the payload is cut from
-	Compress  bool   // permessage-deflate is offered, with context takeover both ways, and used for every message
-	Loops     int    // event loops; 0: one per processor
-	ServerPID int    // process whose CPU time is taken too, on Linux; 0: none
+	URL       string      // ws://host[:port]/path or wss://host[:port]/path
+	TLS       *tls.Config // for wss, as engine.WithClientTLS takes it
+	Conns     int         // connections; at least 1
+	Payload   int         // bytes of each message
+	InFlight  int         // messages in flight per connection; at least 1
+	Text      bool        // text messages; otherwise binary
+	Kind      Kind        // what the payload is cut from
+	Compress  bool        // permessage-deflate is offered, with context takeover both ways, and used for every message
+	Loops     int         // event loops; 0: one per processor
+	ServerPID int         // process whose CPU time is taken too, on Linux; 0: none
 }
 
 // The bounds of a load, for one that is meant rather than mistyped.
@@ -50,8 +52,8 @@ func (c *LoadConfig) check() error {
 		}
 		return nil
 	}
-	if u, err := url.Parse(c.URL); err != nil || u.Scheme != "ws" || u.Host == "" {
-		return &ConfigError{"URL", fmt.Sprintf("%q is not ws://host[:port]/path", c.URL)}
+	if u, err := url.Parse(c.URL); err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "" {
+		return &ConfigError{"URL", fmt.Sprintf("%q is not ws://host[:port]/path or wss://host[:port]/path", c.URL)}
 	}
 	err := errors.Join(
 		between("Conns", c.Conns, 1, maxConns),
@@ -110,6 +112,9 @@ func Open(ctx context.Context, config LoadConfig) (*Load, error) {
 			engine.WithMaxFrameSize(max(int64(config.Payload), 125)),
 			engine.WithMaxMessageSize(max(int64(config.Payload), 1)),
 			engine.WithMaxBackpressure(config.InFlight*(config.Payload+frame.MaxHeaderSize) + 1<<20),
+		}
+		if config.TLS != nil {
+			options = append(options, engine.WithClientTLS(config.TLS))
 		}
 		if config.Compress {
 			options = append(options, engine.WithCompression(engine.Compression{TakeoverIn: true, TakeoverOut: true, Threshold: -1}))
