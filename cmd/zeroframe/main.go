@@ -1,8 +1,9 @@
-// Command zeroframe shows the engine: a server, a load generator, and a benchmark made of both.
+// Command zeroframe shows the engine: a server, a load generator, a benchmark made of both, and a client.
 //
 //	zeroframe serve --listen :9001
 //	zeroframe load --url ws://127.0.0.1:9001/echo --conns 1000 --inflight 16
 //	zeroframe bench
+//	zeroframe cat ws://127.0.0.1:9001/echo
 //
 // It exits with 0 when all went well, 1 when something failed, and 2 when the command line is wrong.
 package main
@@ -30,10 +31,14 @@ type commands struct {
 	Serve serveCommand `cmd:"" help:"Serve WebSocket on a few routes that show the engine."`
 	Load  loadCommand  `cmd:"" help:"Load a server that echoes, and measure."`
 	Bench benchCommand `cmd:"" help:"Start a server, load it in a few ways, and report."`
+	Cat   catCommand   `cmd:"" help:"Connect, send lines, and print messages."`
 }
 
-// output is where a command writes.
-type output struct{ out, err io.Writer }
+// output is where a command writes, and what it reads.
+type output struct {
+	in       io.Reader
+	out, err io.Writer
+}
 
 // usageError is an error of the command line that shows only after it has been parsed.
 type usageError struct{ error }
@@ -43,7 +48,7 @@ func run(args []string, out, errOut io.Writer) int {
 	helped := false
 	parser, err := kong.New(&c,
 		kong.Name("zeroframe"),
-		kong.Description("WebSocket on event loops: a server, a load generator and a benchmark."),
+		kong.Description("WebSocket on event loops: a server, a load generator, a benchmark and a client."),
 		kong.UsageOnError(),
 		kong.Writers(out, errOut),
 		kong.Exit(func(int) { helped = true }),
@@ -57,7 +62,7 @@ func run(args []string, out, errOut io.Writer) int {
 		return exitOK
 	}
 	if err == nil {
-		err = context.Run(output{out, errOut})
+		err = context.Run(output{os.Stdin, out, errOut})
 	} else {
 		err = usageError{err}
 	}

@@ -49,10 +49,25 @@ func (p *process) errors() string {
 	return p.stderr.String()
 }
 
+// command is the command, not started yet.
+func command(args ...string) *exec.Cmd {
+	c := exec.Command(os.Args[0], args...)
+	c.Env = append(os.Environ(), beMain+"=1", "GORACE=atexit_sleep_ms=0")
+	return c
+}
+
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, Cmd: exec.Command(os.Args[0], args...), lines: make(chan string, 1000), exited: make(chan struct{})}
-	p.Env = append(os.Environ(), beMain+"=1", "GORACE=atexit_sleep_ms=0")
+	return startReading(t, nil, args...)
+}
+
+// startReading starts the command with in for its standard input; nil: none.
+func startReading(t *testing.T, in *os.File, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, Cmd: command(args...), lines: make(chan string, 1000), exited: make(chan struct{})}
+	if in != nil {
+		p.Stdin = in
+	}
 	p.Stderr = p
 	out, err := p.StdoutPipe()
 	if err != nil {

@@ -17,12 +17,19 @@ import (
 // serveHere serves the routes in this process and returns the URL without a path.
 func serveHere(t *testing.T, opts ...engine.Option) (url string, e *engine.Engine) {
 	t.Helper()
+	r := newRelays(2)
+	t.Cleanup(r.stop)
+	return serveRoutes(t, func(e *engine.Engine) error { return addRoutes(e, r, routeOptions{}) }, opts...)
+}
+
+// serveRoutes does so with other routes.
+func serveRoutes(t *testing.T, add func(*engine.Engine) error, opts ...engine.Option) (url string, e *engine.Engine) {
+	t.Helper()
 	e, err := engine.New(append([]engine.Option{engine.WithLoops(1)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRelays(2)
-	if err := addRoutes(e, r, routeOptions{}); err != nil {
+	if err := add(e); err != nil {
 		t.Fatal(err)
 	}
 	ln, err := e.Listen("tcp", "127.0.0.1:0")
@@ -34,7 +41,6 @@ func serveHere(t *testing.T, opts ...engine.Option) (url string, e *engine.Engin
 	t.Cleanup(func() {
 		e.Close()
 		<-served
-		r.stop()
 	})
 	return "ws://" + ln.Addr().String(), e
 }
