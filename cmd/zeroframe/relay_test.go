@@ -19,7 +19,7 @@ func serveHere(t *testing.T, opts ...engine.Option) (url string, e *engine.Engin
 	t.Helper()
 	r := newRelays(2)
 	t.Cleanup(r.stop)
-	return serveRoutes(t, func(e *engine.Engine) error { return addRoutes(e, r, routeOptions{}) }, opts...)
+	return serveRoutes(t, func(e *engine.Engine) error { return addRoutes(e, r, routeOptions{}, newPlainHTTP(uploads{})) }, opts...)
 }
 
 // serveRoutes does so with other routes.

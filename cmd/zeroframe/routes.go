@@ -16,23 +16,41 @@ import (
 // routeOptions are what some routes are given of their own.
 type routeOptions struct{ stream, raw []engine.RouteOption }
 
-// addRoutes registers what serve shows.
-func addRoutes(e *engine.Engine, r *relays, o routeOptions) error {
+// addRoutes registers what serve shows. Requests for these paths that open no connection are refused as the engine does
+// it, in plain.
+func addRoutes(e *engine.Engine, r *relays, o routeOptions, plain *plainHTTP) error {
 	echo := engine.HandlerFunc(func(c *engine.Conn, op frame.OpCode, payload []byte) { c.Reply(op, payload) })
 	// /send and /flood count on being told when a message does not fit, whatever the other routes do then.
 	told := engine.WithBackpressurePolicy(engine.PolicyRefuse)
-	return errors.Join(
-		e.Handle("/{$}", echo),
-		e.Handle("/echo", echo),
-		e.Handle("/send", relayHandler{relays: r}, told),
-		e.Handle("/flood/{bytes}", floodHandler{}, told),
-		e.Handle("/discard", engine.NopHandler{}),
-		e.HandleRaw("/raw", rawEcho{}, o.raw...),
-		e.HandleSession("/session", echoSession),
-		e.HandleSession("/slow/{ms}", slowSession, engine.WithOnUpgrade(readSlowness)),
-		e.HandleSession("/json", countSession, engine.WithCodec(verbatim{engine.JSON})),
-		e.HandleSession("/stream", streamSession, o.stream...),
+	var patterns []string
+	handle := func(pattern string, h engine.Handler, opts ...engine.RouteOption) error {
+		patterns = append(patterns, pattern)
+		return e.Handle(pattern, h, opts...)
+	}
+	session := func(pattern string, h engine.SessionHandler, opts ...engine.RouteOption) error {
+		patterns = append(patterns, pattern)
+		return e.HandleSession(pattern, h, opts...)
+	}
+	raw := func(pattern string, h engine.FrameHandler, opts ...engine.RouteOption) error {
+		patterns = append(patterns, pattern)
+		return e.HandleRaw(pattern, h, opts...)
+	}
+	err := errors.Join(
+		handle("/{$}", echo),
+		handle("/echo", echo),
+		handle("/send", relayHandler{relays: r}, told),
+		handle("/flood/{bytes}", floodHandler{}, told),
+		handle("/discard", engine.NopHandler{}),
+		raw("/raw", rawEcho{}, o.raw...),
+		session("/session", echoSession),
+		session("/slow/{ms}", slowSession, engine.WithOnUpgrade(readSlowness)),
+		session("/json", countSession, engine.WithCodec(verbatim{engine.JSON})),
+		session("/stream", streamSession, o.stream...),
 	)
+	if err == nil {
+		plain.needUpgrade(e, patterns)
+	}
+	return err
 }
 
 // pathNumber returns the number that the request's path has at name, or the 400 for what is none, or out of bounds.

@@ -4,6 +4,8 @@ import (
 	"io"
 	"net/http"
 	"sync/atomic"
+
+	"zeroframe/engine"
 )
 
 // plainHTTP is what serve answers to requests that open no connection.
@@ -18,6 +20,13 @@ func newPlainHTTP(u uploads) *plainHTTP {
 	p.mux.Handle("POST /upload", u)
 	p.mux.Handle("PUT /upload", u)
 	return p
+}
+
+// needUpgrade refuses requests for the engine's own patterns; those that are upgrades do not come here.
+func (p *plainHTTP) needUpgrade(e *engine.Engine, patterns []string) {
+	for _, pattern := range patterns {
+		p.mux.Handle(pattern, e.Handler(engine.NopHandler{}))
+	}
 }
 
 // ServeHTTP answers 404 to other paths and 405 to other methods.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -49,6 +50,11 @@ type serveCommand struct {
 	NoUTF8       bool     `name:"no-utf8" help:"Do not check that text messages are UTF-8."`
 	ReusePort    bool     `help:"Share the port with other processes (SO_REUSEPORT)."`
 
+	tlsFlags `embed:""`
+
+	MaxUpload     size          `default:"0" help:"Largest body that /upload takes; 0: any."`
+	ShutdownDelay time.Duration `default:"0s" help:"How long to go on serving after a signal, with /healthz answered by 503."`
+
 	LogLevel string `enum:"debug,info,warn,error" default:"info" help:"Least level logged to standard error: debug, info, warn or error."`
 	Metrics  string `placeholder:"ADDR" help:"Also serve counts as JSON at http://ADDR/stats, and profiles at /debug/pprof/."`
 }
@@ -66,6 +72,10 @@ func (serveCommand) Help() string {
   /json           answers {"n": 41} with n one higher and the rest as it was; what is no such object with an "error"
   /stream         echo of messages of any size, piece by piece as they come
   /raw            echo of every frame as it came, pings and close frames too; the rest of the engine stands aside
+
+Over plain HTTP, on the same port:
+  /healthz        200 "ok"; 503 when the server is going down
+  /upload         POST or PUT a body, or a form with a file, and be told {"size": bytes, "sha256": "hex"}
 
 An interrupt or SIGTERM closes all connections with 1001 and ends the server; a second one ends it at once.`
 }
@@ -86,7 +96,7 @@ var overflows = map[string]engine.Overflow{
 	"close":   engine.OverflowClose,
 }
 
-func (c *serveCommand) options(log *slog.Logger, compression engine.Setting) []engine.Option {
+func (c *serveCommand) options(log *slog.Logger, compression engine.Setting, plain http.Handler, secure *tls.Config) []engine.Option {
 	options := []engine.Option{
 		engine.WithLoops(c.Loops),
 		engine.WithReadBuffer(c.ReadBuffer.int()),
@@ -106,6 +116,10 @@ func (c *serveCommand) options(log *slog.Logger, compression engine.Setting) []e
 		engine.WithUTF8Check(!c.NoUTF8),
 		engine.WithReusePort(c.ReusePort),
 		engine.WithLogger(log),
+		engine.WithHTTPHandler(plain),
+	}
+	if secure != nil {
+		options = append(options, engine.WithTLSConfig(secure))
 	}
 	if c.MaxMessage != nil {
 		options = append(options, engine.WithMaxMessageSize(int64(*c.MaxMessage)))
@@ -145,6 +159,9 @@ func (c *serveCommand) Run(o output) error {
 	if c.Listen == "" || c.Listen == "unix:" { // of a variable that is not set; the system would choose an address for it
 		return usageError{fmt.Errorf("--listen: %q is neither host:port nor unix:path", c.Listen)}
 	}
+	if c.ShutdownDelay < 0 {
+		return usageError{fmt.Errorf("--shutdown-delay: %v is below 0", c.ShutdownDelay)}
+	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
 		return usageError{fmt.Errorf("--log-level: %w", err)}
@@ -154,14 +171,20 @@ func (c *serveCommand) Run(o output) error {
 	if err != nil {
 		return err
 	}
-	e, err := engine.New(c.options(log, compression)...)
+	host, _, _ := net.SplitHostPort(c.Listen) // of unix:path none
+	secure, err := c.tlsFlags.config(host)
+	if err != nil {
+		return err
+	}
+	plain := newPlainHTTP(uploads{limit: int64(c.MaxUpload), stall: uploadStall})
+	e, err := engine.New(c.options(log, compression, plain, secure)...)
 	if err != nil {
 		return nameFlag(err)
 	}
 	defer e.Close()
 	relays := newRelays(c.Loops)
 	defer relays.stop()
-	if err := addRoutes(e, relays, c.routeOptions(compression)); err != nil {
+	if err := addRoutes(e, relays, c.routeOptions(compression), plain); err != nil {
 		return err
 	}
 	signals := make(chan os.Signal, 2)
@@ -183,9 +206,16 @@ func (c *serveCommand) Run(o output) error {
 		go func() { failed <- fmt.Errorf("--metrics %s: %w", c.Metrics, server.Serve(metrics)) }()
 		fmt.Fprintf(o.out, "metrics on %s/\n", address("http", metrics.Addr()))
 	}
-	fmt.Fprintf(o.out, "listening on %s\n", listening(ln.Addr()))
+	scheme, serve := "ws", e.Serve
+	if secure != nil {
+		scheme, serve = "wss", func(ln net.Listener) error { return e.ServeTLS(ln, "", "") }
+	}
+	if c.TLSSelfSigned {
+		fmt.Fprintf(o.out, "certificate SHA-256 %s\n", fingerprint(secure.Certificates[0]))
+	}
+	fmt.Fprintf(o.out, "listening on %s\n", listening(scheme, ln.Addr()))
 	served := make(chan error, 1)
-	go func() { served <- e.Serve(ln) }()
+	go func() { served <- serve(ln) }()
 	select {
 	case s := <-signals:
 		log.Info("shutting down", slog.String("signal", s.String()))
@@ -194,6 +224,8 @@ func (c *serveCommand) Run(o output) error {
 			fmt.Fprintln(o.err, "zeroframe: ended by a second signal")
 			os.Exit(exitFailed)
 		}()
+		plain.goingDown.Store(true)
+		time.Sleep(c.ShutdownDelay)
 		return c.shutdown(e, log)
 	case err := <-served:
 		return fmt.Errorf("--listen %s: %w", c.Listen, err)
@@ -240,11 +272,11 @@ func abandoned(path string) bool {
 	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
-func listening(a net.Addr) string {
+func listening(scheme string, a net.Addr) string {
 	if a.Network() == "unix" {
 		return "unix:" + a.String()
 	}
-	return address("ws", a) + "/"
+	return address(scheme, a) + "/"
 }
 
 // address writes an address as a URL that can be dialled from this machine.
