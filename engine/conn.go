@@ -125,6 +125,7 @@ func (e *endpoint) Opened() {
 	if c.flags.Load()&flagUpgraded != 0 {
 		c.lc.Flush() // our answer, so that what OnOpen sends is judged against an empty queue
 		c.step(evUpgraded)
+		c.written(c.lc.Queued()) // whoever was quicker than the loop may have been refused before that flush
 		c.parseStash()
 	}
 	if c.route.engine.closing.Load() { // Shutdown may have looked for connections before this one was known

@@ -195,3 +195,39 @@ func TestSessionsDialedBesideCloseEnd(t *testing.T) {
 		within(t, done)
 	}
 }
+
+// Whoever dials may send before the loop has opened the connection, and be refused; all of it is written before the
+// connection is open, and that must be told like any other end of a full queue.
+func TestOnDrainComesToADialerThatFilledTheQueueBeforeTheLoopKnewTheConnection(t *testing.T) {
+	s := onSocket(t)
+	s.handle("/", engine.NopHandler{}) // nothing comes back that would be answered
+	dialer := bare(t, engine.WithLoops(1), engine.WithPingInterval(0), engine.WithMaxBackpressure(1000))
+	t.Cleanup(func() { dialer.Close() })
+	url := "ws://" + s.addr(t) + "/"
+	first, err := dialer.Dial(patiently(t), url, nil, engine.NopHandler{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, release := make(chan struct{}), make(chan struct{})
+	first.Post(func() { close(held); <-release })
+	within(t, held)
+	h := newOpener()
+	c, err := dialer.Dial(patiently(t), url, nil, h)
+	if err != nil {
+		t.Error(err)
+	} else {
+		for err == nil {
+			err = c.Send(frame.Text, pattern(100))
+		}
+		if err != engine.ErrBackpressure {
+			t.Error(err)
+		}
+	}
+	close(release)
+	if n := within(t, h.drained); n != 0 {
+		t.Errorf("OnDrain with %d bytes queued", n)
+	}
+	if len(h.opened) != 1 {
+		t.Error("OnDrain came before OnOpen")
+	}
+}
