@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"mime"
 	"net/http"
 	"net/url"
 	"os"
@@ -87,6 +89,7 @@ func (c *catCommand) Run(o output) error {
 		engine.WithPingPolicy(engine.PingAnyTraffic),
 		engine.WithWriteTimeout(0), // a server may take its time
 		engine.Subprotocols(c.Subprotocol...),
+		engine.WithClientTLS(&tls.Config{InsecureSkipVerify: c.Insecure}),
 	)
 	if err != nil {
 		return nameFlag(err)
@@ -157,12 +160,32 @@ func (c *catCommand) dial(e *engine.Engine, header http.Header, opts []engine.Ro
 	select {
 	case r := <-dialed:
 		if r.err != nil {
-			return nil, nameFlag(r.err)
+			return nil, nameFlag(explain(r.err))
 		}
 		return r.s, nil
 	case sig := <-signals:
 		return nil, fmt.Errorf("connecting ended by a signal: %v", sig)
 	}
+}
+
+// explain adds what helps to mend a failed dial: what the server wrote, or which flag there is.
+func explain(err error) error {
+	var refused *engine.HandshakeError
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &certificate):
+		return fmt.Errorf("%w; --insecure takes any certificate", err)
+	case !errors.As(err, &refused):
+		return err
+	}
+	if to := refused.Header.Get("Location"); to != "" {
+		return fmt.Errorf("%w to %s", err, to)
+	}
+	line, _, _ := strings.Cut(strings.TrimSpace(string(refused.Body)), "\n")
+	if kind, _, _ := mime.ParseMediaType(refused.Header.Get("Content-Type")); kind == "text/plain" && line != "" {
+		return fmt.Errorf("%w: %.200q", err, line)
+	}
+	return err
 }
 
 // converse sends and prints until the connection has ended, and says how it did.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -98,7 +99,7 @@ func (c catting) expectEnd(code int, message string) {
 	}
 }
 
-// sessions serves a handler at every path, and hands out how its connections end.
+// sessionsHere serves a handler at every path, and hands out how its connections end.
 func sessionsHere(t *testing.T, h engine.SessionHandler, opts ...engine.RouteOption) (url string, ends chan engine.CloseReason) {
 	t.Helper()
 	ends = make(chan engine.CloseReason, 10)
@@ -225,7 +226,14 @@ func TestCatPrintsAndTakesJSON(t *testing.T) {
 
 func TestCatEndsAtALineThatCannotBeSent(t *testing.T) {
 	t.Parallel()
-	url, ends := sessionsHere(t, tellTypes)
+	url, ends := sessionsHere(t, func(ctx context.Context, s *engine.Session) error {
+		for _, err := range s.Messages(ctx) {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	for _, tt := range []struct{ input, args, message string }{
 		{"good\nb\xffd\nnever\n", "", "line 2: it is not UTF-8; --binary"},
 		{"good\n123456789012345678\r\n1234567890123456789\nnever\n", "--max-message 18", "line 3 is longer than --max-message, 18 B"},
@@ -398,11 +406,43 @@ func TestCatPrintsNoMessageThatWasCutOff(t *testing.T) {
 	}
 }
 
-func TestCatFailsWhereThereIsNoServer(t *testing.T) {
+func TestCatSaysWhyItCannotConnect(t *testing.T) {
 	t.Parallel()
 	url, _ := serveHere(t)
-	cat(t, "x\n", url+"/none").expectFailure(t, "404")
+	cat(t, "x\n", url+"/none").expectFailure(t, "404: Not Found")
+	cat(t, "x\n", url+"/flood/x").expectFailure(t, `400: Bad Request: "/flood/{bytes} takes a number from 1 to`)
+	cat(t, "x\n", url+"//echo").expectFailure(t, "307: Temporary Redirect to /echo")
 	cat(t, "x\n", "ws://127.0.0.1:1/").expectFailure(t, "refused")
+}
+
+func TestCatReachesServersOverTLSAndUnixSockets(t *testing.T) {
+	t.Parallel()
+	certificate, key, _ := pemFiles(t)
+	secure := []string{"--tls-cert", certificate, "--tls-key", key}
+	url := start(t, append([]string{"serve", "--listen", "127.0.0.1:0"}, secure...)...).line("listening on ")
+	cat(t, "hello\n", url+"session", soon).expectFailure(t, "certificate signed by unknown authority; --insecure takes any certificate")
+	cat(t, "hello\n", url+"session", soon, "--insecure").expect(t, "hello\n")
+	cat(t, "hello\n", strings.Replace(url, "wss:", "ws:", 1)+"session").expectFailure(t, "handshake failed")
+
+	path := filepath.Join(t.TempDir(), "s")
+	start(t, "serve", "--listen", "unix:"+path).line("listening on ")
+	cat(t, "hello\n", "ws+unix://"+path+":/session", soon).expect(t, "hello\n")
+	cat(t, "hello\n", "wss+unix://"+path+":/session", "-k").expectFailure(t, "tls:")
+	path = filepath.Join(t.TempDir(), "t")
+	start(t, append([]string{"serve", "--listen", "unix:" + path}, secure...)...).line("listening on ")
+	cat(t, "hello\n", "wss+unix://"+path+":/session", soon, "-k").expect(t, "hello\n")
+	cat(t, "hello\n", "ws+unix://"+path+"x:/session").expectFailure(t, "no such file")
+}
+
+func TestCatSendsManyLinesOverTLSBothWays(t *testing.T) {
+	t.Parallel()
+	url := start(t, "serve", "--listen", "127.0.0.1:0", "--tls-self-signed").line("listening on ")
+	var lines bytes.Buffer
+	for lines.Len() < 5<<20 {
+		lines.Write(records(lines.Len(), 1+lines.Len()%30_000))
+		lines.WriteByte('\n')
+	}
+	cat(t, lines.String(), url+"session", "-k", "-b", soon).expect(t, lines.String())
 }
 
 func TestCatStopsAtAnInterrupt(t *testing.T) {

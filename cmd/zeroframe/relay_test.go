@@ -25,6 +25,13 @@ func serveHere(t *testing.T, opts ...engine.Option) (url string, e *engine.Engin
 // serveRoutes does so with other routes.
 func serveRoutes(t *testing.T, add func(*engine.Engine) error, opts ...engine.Option) (url string, e *engine.Engine) {
 	t.Helper()
+	addr, e := serveBy((*engine.Engine).Serve, t, add, opts...)
+	return "ws://" + addr, e
+}
+
+// serveBy serves in one of the engine's ways.
+func serveBy(serve func(*engine.Engine, net.Listener) error, t *testing.T, add func(*engine.Engine) error, opts ...engine.Option) (addr string, e *engine.Engine) {
+	t.Helper()
 	e, err := engine.New(append([]engine.Option{engine.WithLoops(1)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
@@ -37,12 +44,12 @@ func serveRoutes(t *testing.T, add func(*engine.Engine) error, opts ...engine.Op
 		t.Fatal(err)
 	}
 	served := make(chan struct{})
-	go func() { defer close(served); e.Serve(ln) }()
+	go func() { defer close(served); serve(e, ln) }()
 	t.Cleanup(func() {
 		e.Close()
 		<-served
 	})
-	return "ws://" + ln.Addr().String(), e
+	return ln.Addr().String(), e
 }
 
 // TestSendRouteKeepsTheOrderOfMoreThanItsShare: the load compares every echo with what is due. More is in flight than a
