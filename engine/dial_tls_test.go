@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"path/filepath"
@@ -151,6 +152,27 @@ func TestFramesRightBehindTheAnswerAreDeliveredOverTLS(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	c.Close()
+}
+
+// Small records that are under way when a loop takes over: crypto/tls has read some of them ahead, the last in part.
+func TestRecordsReadAheadOfTheLoopAreDelivered(t *testing.T) {
+	s, a := bare(t), newAuthority(t)
+	p := newTLSPeer(t, a.server(t, "127.0.0.1"))
+	trust := engine.WithClientTLS(a.client())
+	for i := range 100 {
+		d := newDialed()
+		go s.Dial(patiently(t), "wss://"+p.Addr().String()+"/", nil, d, trust)
+		c, _ := p.accept(switching + "\r\n")
+		for j := range 20 {
+			c.send(answerTo(frame.Text, fmt.Appendf(pattern(100+3*i), "%d", j)))
+		}
+		d.expect(t, "open")
+		for j := range 20 {
+			d.expect(t, "text "+string(fmt.Appendf(pattern(100+3*i), "%d", j)))
+		}
+		c.Close()
+		d.wait(t)
+	}
 }
 
 // What the server is told of itself: its name, unless it is an address, and HTTP/1.1.

@@ -27,7 +27,7 @@ func Adopt(tc *tls.Conn) (s *Stream, under net.Conn, ok bool) {
 	}
 	under = w.nc
 	w.tls, w.nc = tc, nil
-	w.left, w.got, w.more = 0, 0, true
+	w.more = true
 	w.phase.Store(uint32(open))
 	return (*Stream)(w), under, true
 }

@@ -70,9 +70,12 @@ func (w *Wire) Read(p []byte) (int, error) {
 		if len(w.in) > 0 {
 			n := copy(p, w.in)
 			w.in = w.in[n:]
+			w.follow(p[:n])
 			return n, nil
 		}
-		return w.nc.Read(p)
+		n, err := w.nc.Read(p)
+		w.follow(p[:n]) // tls may have read ahead into a record when a loop takes over
+		return n, err
 	case handshaking:
 		return w.hs.read(w, p)
 	case open:
@@ -93,16 +96,29 @@ func (w *Wire) Read(p []byte) (int, error) {
 func (w *Wire) portion(p, in []byte) (n int) {
 	if w.left > 0 {
 		n = copy(p, in[:min(len(in), int(w.left))])
-		w.left -= uint16(n)
-		return n
+	} else {
+		n = copy(p[:min(len(p), recordHeader-int(w.got))], in)
 	}
-	n = copy(p[:min(len(p), recordHeader-int(w.got))], in)
-	copy(w.header[w.got:], p[:n])
-	if w.got += uint8(n); w.got == recordHeader {
-		w.got = 0
-		w.left = uint16(w.header[3])<<8 | uint16(w.header[4])
-	}
+	w.follow(p[:n])
 	return n
+}
+
+// follow keeps where in a record the ciphertext stands that tls was given.
+func (w *Wire) follow(b []byte) {
+	for len(b) > 0 {
+		if w.left > 0 {
+			n := min(len(b), int(w.left))
+			w.left -= uint16(n)
+			b = b[n:]
+			continue
+		}
+		n := copy(w.header[w.got:], b)
+		b = b[n:]
+		if w.got += uint8(n); w.got == recordHeader {
+			w.got = 0
+			w.left = uint16(w.header[3])<<8 | uint16(w.header[4])
+		}
+	}
 }
 
 // Write takes ciphertext from the tls.Conn, all of it: on a loop, what the descriptor does not take is kept.
