@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,7 +11,9 @@ import (
 	"time"
 
 	coder "github.com/coder/websocket"
+	"github.com/gobwas/ws"
 	gorilla "github.com/gorilla/websocket"
+	"github.com/lxzan/gws"
 
 	"zeroframe/engine"
 	"zeroframe/frame"
@@ -30,6 +33,8 @@ var servers = []struct {
 }{
 	{"gorilla", serveGorilla},
 	{"coder", serveCoder},
+	{"gws", serveGWS},
+	{"gobwas", serveGobwas},
 }
 
 func closeOrder(message []byte) (h heard, ok bool) {
@@ -106,6 +111,93 @@ func serveCoder(w http.ResponseWriter, r *http.Request, ended chan<- heard) {
 	}
 }
 
+// gwsServer obeys, and echoes large messages in fragments.
+type gwsServer struct {
+	gws.BuiltinEventHandler
+	ended chan<- heard
+}
+
+func (h gwsServer) OnOpen(c *gws.Conn) {
+	c.WriteMessage(gws.OpcodeText, pattern(5000))
+	c.WritePing([]byte("there?"))
+}
+
+func (h gwsServer) OnPing(c *gws.Conn, payload []byte) { c.WritePong(payload) }
+
+func (h gwsServer) OnMessage(c *gws.Conn, m *gws.Message) {
+	defer m.Close()
+	if o, ok := closeOrder(m.Bytes()); ok {
+		if c.WriteClose(uint16(o.code), []byte(o.reason)) == nil { // it closes the socket behind it and hears no answer
+			h.ended <- heard{o.code, ""}
+		}
+		return
+	}
+	c.WriteFile(m.Opcode, bytes.NewReader(m.Bytes()))
+}
+
+func (h gwsServer) OnClose(_ *gws.Conn, err error) {
+	var ce *gws.CloseError
+	if errors.As(err, &ce) {
+		h.ended <- heard{int(ce.Code), string(ce.Reason)}
+	}
+}
+
+func serveGWS(w http.ResponseWriter, r *http.Request, ended chan<- heard) {
+	u := gws.NewUpgrader(gwsServer{ended: ended}, &gws.ServerOption{SubProtocols: []string{"v2"}, CheckUtf8Enabled: true})
+	c, err := u.Upgrade(w, r)
+	if err != nil {
+		return
+	}
+	c.SetDeadline(time.Now().Add(patience))
+	c.ReadLoop()
+}
+
+// serveGobwas works on the library's frames: each is sent back as it came.
+func serveGobwas(w http.ResponseWriter, r *http.Request, ended chan<- heard) {
+	c, rw, _, err := ws.HTTPUpgrader{Protocol: func(p string) bool { return p == "v2" }}.Upgrade(r, w)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	ws.WriteFrame(c, ws.NewFrame(ws.OpText, false, pattern(5000)[:2000]))
+	ws.WriteFrame(c, ws.NewPingFrame([]byte("there?")))
+	ws.WriteFrame(c, ws.NewFrame(ws.OpContinuation, true, pattern(5000)[2000:]))
+	state, closing := ws.StateServerSide, false
+	for {
+		f, err := ws.ReadFrame(rw)
+		if err != nil || ws.CheckHeader(f.Header, state) != nil {
+			return
+		}
+		f = ws.UnmaskFrameInPlace(f)
+		switch op := f.Header.OpCode; {
+		case op == ws.OpPing:
+			err = ws.WriteFrame(c, ws.NewPongFrame(f.Payload))
+		case op == ws.OpPong:
+		case op == ws.OpClose:
+			code, reason := ws.ParseCloseFrameData(f.Payload)
+			if !closing {
+				ws.WriteFrame(c, ws.NewCloseFrame(ws.NewCloseFrameBody(code, "")))
+			}
+			ended <- heard{int(code), reason}
+			return
+		default:
+			state = ws.StateServerSide
+			if !f.Header.Fin {
+				state = state.Set(ws.StateFragmented)
+			}
+			if o, ok := closeOrder(f.Payload); ok {
+				closing = true
+				f = ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusCode(o.code), o.reason))
+			}
+			err = ws.WriteFrame(c, f)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
 // dialed records what a client of ours hears.
 type dialed struct {
 	engine.NopHandler
@@ -120,12 +212,34 @@ func (h dialed) OnMessage(_ *engine.Conn, op frame.OpCode, p []byte) {
 func (h dialed) OnClose(_ *engine.Conn, r engine.CloseReason) { h.closed <- r }
 func (h dialed) OnPong(_ *engine.Conn, p []byte)              { h.pongs <- string(p) }
 
-// dialEach dials a server of each library.
+// httpServers are the ways a library's server is reached.
+var httpServers = []struct {
+	name  string
+	start func(http.Handler) *httptest.Server
+}{
+	{"plain", httptest.NewServer},
+	{"tls", httptest.NewTLSServer},
+}
+
+// dialing returns an engine that trusts the server, and the URL to dial.
+func dialing(t *testing.T, hs *httptest.Server, opts ...engine.Option) (*engine.Engine, string) {
+	t.Helper()
+	trust := hs.Client().Transport.(*http.Transport).TLSClientConfig
+	e, err := engine.New(append([]engine.Option{engine.WithLoops(1), engine.WithClientTLS(trust)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	return e, "ws" + strings.TrimPrefix(hs.URL, "http")
+}
+
+// dialEach dials a server of each library, with and without TLS.
 func dialEach(t *testing.T, f func(t *testing.T, c *engine.Conn, h dialed, ended <-chan heard)) {
-	for _, tt := range servers {
-		t.Run(tt.name, func(t *testing.T) {
+	for i := range len(servers) * len(httpServers) {
+		tt, over := servers[i/len(httpServers)], httpServers[i%len(httpServers)]
+		t.Run(tt.name+"/"+over.name, func(t *testing.T) {
 			ended := make(chan heard, 1)
-			hs := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			hs := over.start(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path != "/ws" {
 					http.NotFound(w, r)
 					return
@@ -133,12 +247,7 @@ func dialEach(t *testing.T, f func(t *testing.T, c *engine.Conn, h dialed, ended
 				tt.serve(w, r, ended)
 			}))
 			defer hs.Close()
-			e, err := engine.New(engine.WithLoops(1))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer e.Close()
-			url := "ws" + strings.TrimPrefix(hs.URL, "http")
+			e, url := dialing(t, hs)
 			ctx, cancel := bounded()
 			defer cancel()
 			h := dialed{messages: make(chan string, 100), closed: make(chan engine.CloseReason, 1), pongs: make(chan string, 100)}
