@@ -3,6 +3,7 @@ package engine_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -32,6 +33,28 @@ func startHTTP(t *testing.T, h http.Handler, opts ...engine.Option) *server {
 	return onSocket(t, append([]engine.Option{bridge.PoisonOption().(engine.Option), engine.WithHTTPHandler(h)}, opts...)...)
 }
 
+// startHTTPS is startHTTP over TLS.
+func startHTTPS(t *testing.T, h http.Handler, opts ...engine.Option) *server {
+	t.Helper()
+	before := descriptors()
+	t.Cleanup(func() { expectDescriptors(t, before) })
+	s := bare(t, append([]engine.Option{
+		bridge.PoisonOption().(engine.Option), engine.WithHTTPHandler(h), engine.WithTLSConfig(serverCertificate()),
+	}, opts...)...)
+	ln := listenTCP(t, s, "127.0.0.1:0")
+	served := make(chan error, 1)
+	go func() { served <- s.ServeTLS(ln, "", "") }()
+	t.Cleanup(func() {
+		s.Close()
+		if err := within(t, served); !errors.Is(err, engine.ErrServerClosed) {
+			t.Errorf("ServeTLS returned %v", err)
+		}
+	})
+	dial := dialer(t, ln.Addr())
+	s.dial = func() net.Conn { return tls.Client(dial(), trusting()) }
+	return s
+}
+
 // expectDescriptors waits until no more descriptors are open than before.
 func expectDescriptors(t *testing.T, before int) {
 	t.Helper()
@@ -43,8 +66,8 @@ func expectDescriptors(t *testing.T, before int) {
 	}
 }
 
-// plainHTTP is net/http's own server with the same handler and limits as an engine by default: what it answers is right.
-func plainHTTP(t *testing.T, h http.Handler) (addr string) {
+// netHTTP is net/http's own server with the same handler and limits as an engine by default: what it answers is right.
+func netHTTP(t *testing.T, h http.Handler, overTLS bool) (dial func() net.Conn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -57,12 +80,21 @@ func plainHTTP(t *testing.T, h http.Handler) (addr string) {
 		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, 0),
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ln) }()
+	if overTLS {
+		srv.TLSConfig = serverCertificate()
+		go func() { served <- srv.ServeTLS(ln, "", "") }()
+	} else {
+		go func() { served <- srv.Serve(ln) }()
+	}
 	t.Cleanup(func() {
 		srv.Close()
 		within(t, served)
 	})
-	return ln.Addr().String()
+	connect := dialer(t, ln.Addr())
+	if overTLS {
+		return func() net.Conn { return tls.Client(connect(), trusting()) }
+	}
+	return connect
 }
 
 // inspect is a handler that answers with all it was told, so that two servers can be compared.
@@ -129,12 +161,9 @@ var dateField = regexp.MustCompile(`Date: [^\r]*\r\n`)
 
 // conversation sends the pieces, each with a write of its own, ends the outgoing direction, and returns all that came back, up to
 // the end of the stream, without dates. before, if not nil, is called before each piece but the first.
-func conversation(t *testing.T, addr string, pieces [][]byte, before func(sent int)) string {
+func conversation(t *testing.T, dial func() net.Conn, pieces [][]byte, before func(sent int)) string {
 	t.Helper()
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := dial()
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(patience))
 	back := make(chan []byte, 1)
@@ -156,7 +185,7 @@ func conversation(t *testing.T, addr string, pieces [][]byte, before func(sent i
 			break // the server has had enough
 		}
 	}
-	c.(*net.TCPConn).CloseWrite()
+	c.(interface{ CloseWrite() error }).CloseWrite()
 	return string(dateField.ReplaceAll(<-back, nil))
 }
 

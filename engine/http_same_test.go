@@ -3,6 +3,7 @@ package engine_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"testing"
 )
@@ -172,27 +173,11 @@ func TestTheSameAsNetHTTP(t *testing.T) {
 	s := startHTTP(t, h)
 	s.handle("/ws", newEcho())
 	s.handle("/room/{id}", newEcho())
-	ours, theirs := s.addr(t), plainHTTP(t, h)
+	theirs := netHTTP(t, h, false)
 	for _, stream := range requestStreams {
 		t.Run(stream.name, func(t *testing.T) {
 			b := []byte(stream.bytes)
-			want := conversation(t, theirs, [][]byte{b}, nil)
-			expect := func(how string, pieces [][]byte, before func(sent int)) {
-				t.Helper()
-				if got := conversation(t, ours, pieces, before); got != want {
-					t.Fatalf("%s:\ngot  %.600q\nwant %.600q", how, got, want)
-				}
-			}
-			expect("whole", [][]byte{b}, nil)
-			if len(b) == 0 {
-				return
-			}
-			begin := min(len(b), 2000)
-			expect("byte by byte", append(cutAt(b[:begin], upTo(begin)...), b[begin:]), nil)
-			rng := rand.New(rand.NewPCG(1, uint64(len(b))))
-			for range 10 {
-				expect("in random pieces", cutRandomly(b, 2+rng.IntN(8), rng), nil)
-			}
+			expect := sameAnswers(t, s, theirs, b)
 			// Cut once, and what follows sent only when the loop has acted on what was before.
 			step := 1 + len(b)/300
 			if raceEnabled || testing.Short() {
@@ -209,6 +194,44 @@ func TestTheSameAsNetHTTP(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The same over TLS.
+func TestTheSameAsNetHTTPOverTLS(t *testing.T) {
+	h := inspect()
+	s := startHTTPS(t, h)
+	s.handle("/ws", newEcho())
+	s.handle("/room/{id}", newEcho())
+	theirs := netHTTP(t, h, true)
+	for _, stream := range requestStreams {
+		t.Run(stream.name, func(t *testing.T) { sameAnswers(t, s, theirs, []byte(stream.bytes)) })
+	}
+}
+
+// sameAnswers holds what comes back for b from the engine against what comes from net/http, for some ways to send it; expect
+// does so for another one.
+func sameAnswers(t *testing.T, s *server, theirs func() net.Conn, b []byte) (expect func(how string, pieces [][]byte, before func(sent int))) {
+	want := conversation(t, theirs, [][]byte{b}, nil)
+	expect = func(how string, pieces [][]byte, before func(sent int)) {
+		t.Helper()
+		if got := conversation(t, s.dial, pieces, before); got != want {
+			t.Fatalf("%s:\ngot  %.600q\nwant %.600q", how, got, want)
+		}
+	}
+	expect("whole", [][]byte{b}, nil)
+	if len(b) == 0 {
+		return expect
+	}
+	begin, cuts := min(len(b), 2000), 10
+	if raceEnabled {
+		begin, cuts = min(len(b), 300), 2
+	}
+	expect("byte by byte", append(cutAt(b[:begin], upTo(begin)...), b[begin:]), nil)
+	rng := rand.New(rand.NewPCG(1, uint64(len(b))))
+	for range cuts {
+		expect("in random pieces", cutRandomly(b, 2+rng.IntN(8), rng), nil)
+	}
+	return expect
 }
 
 func upTo(n int) []int {
