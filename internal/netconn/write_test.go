@@ -190,7 +190,7 @@ func TestAConnectionWithoutHalfCloseEndsSoonAfterTheLastWord(t *testing.T) {
 				if _, err := readNow(s, 10); err != loop.ErrAgain {
 					t.Error(err)
 				}
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				if _, err := readNow(s, 10); err != io.EOF {
 					t.Error(err)
 				}
@@ -240,7 +240,7 @@ func TestCloseEndsWithinItsBound(t *testing.T) {
 		if s.dropped() {
 			t.Error("closed too early")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if n, err := peer.Read(make([]byte, 1)); n != 0 || err != io.EOF {
 			t.Errorf("the peer of a closed connection reads %d, %v", n, err)
