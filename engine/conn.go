@@ -75,16 +75,31 @@ type rare struct {
 	posts      []func()   // Conn.Post
 	own        *overrides // the live setters
 
-	session     *Session      // the layer on top; set before the connection is open
-	extensions  *extensions   // the layer below; set before the connection is open
-	fragment    frame.OpCode  // of the fragmented message being sent; under the output queue's lock
-	stashAt     uint32        // where in stash the bytes begin; loop only
-	subprotocol *string       // chosen by OnUpgrade and not in the route's list
-	stash       *pool.Buffer  // read but not parsed when reading was stopped; loop only
-	control     *pool.Buffer  // a control frame's payload that came in pieces; loop only
-	stuckSince  time.Duration // when the peer last took a byte of the queue; 0: nothing queued; loop only
-	opened      time.Duration // for WithLifetime; loop only
-	release     func()        // what the accept hook wants called at the end; set before the loop knows the connection
+	session    *Session      // the layer on top; set before the connection is open
+	extensions *extensions   // the layer below; set before the connection is open
+	fragment   frame.OpCode  // of the fragmented message being sent; under the output queue's lock
+	stashAt    uint32        // where in stash the bytes begin; loop only
+	named      *named        // what the handshake named in place of what goes without saying
+	stash      *pool.Buffer  // read but not parsed when reading was stopped; loop only
+	control    *pool.Buffer  // a control frame's payload that came in pieces; loop only
+	stuckSince time.Duration // when the peer last took a byte of the queue; 0: nothing queued; loop only
+	opened     time.Duration // for WithLifetime; loop only
+	release    func()        // what the accept hook wants called at the end; set before the loop knows the connection
+}
+
+// named is set before the connection is open.
+type named struct {
+	subprotocol string   // chosen by OnUpgrade and not in the route's list
+	remote      net.Addr // the source in a PROXY header
+}
+
+// naming returns rare.named, made on first use.
+func (c *Conn) naming() *named {
+	r := c.more()
+	if r.named == nil {
+		r.named = new(named)
+	}
+	return r.named
 }
 
 // more returns c.rare, made on first use.
@@ -259,8 +274,21 @@ func (c *Conn) UserData() any { return c.userData }
 // SetUserData attaches v; see UserData.
 func (c *Conn) SetUserData(v any) { c.userData = v }
 
-// RemoteAddr returns the peer's address, asked of the kernel at each call; nil when the connection has ended.
-func (c *Conn) RemoteAddr() net.Addr { return c.lc.RemoteAddr() }
+// RemoteAddr returns the peer's address, asked of the kernel at each call; nil when the connection has ended. Behind a
+// balancer that WithProxyProtocol trusts, it is the source in the balancer's header.
+func (c *Conn) RemoteAddr() net.Addr {
+	if addr := c.proxiedFrom(); addr != nil {
+		return addr
+	}
+	return c.lc.RemoteAddr()
+}
+
+// unready reports whether the peer cannot be told anything yet: its PROXY header has not come, or its TLS handshake is not
+// over.
+func (c *Conn) unready() bool {
+	s, ok := c.lc.Stream().(interface{ Ready() bool })
+	return ok && !s.Ready()
+}
 
 // LocalAddr returns our end's address, asked of the kernel at each call; nil when the connection has ended.
 func (c *Conn) LocalAddr() net.Addr { return c.lc.LocalAddr() }
@@ -270,10 +298,8 @@ func (c *Conn) Subprotocol() string {
 	if c.protocol != 0 {
 		return c.route.subprotocols[c.protocol-1]
 	}
-	if r := c.rare.Load(); r != nil {
-		if r.subprotocol != nil {
-			return *r.subprotocol
-		}
+	if r := c.rare.Load(); r != nil && r.named != nil {
+		return r.named.subprotocol
 	}
 	return ""
 }

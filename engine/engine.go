@@ -200,7 +200,7 @@ const lastHandshake = time.Second
 func (c *Conn) shutDown() {
 	switch c.state {
 	case stateHead:
-		if c.shaking() { // it is told when it can be, if that is soon
+		if c.unready() { // it is told when it can be, if that is soon
 			c.due = min(c.due, c.lc.Loop().Now()+lastHandshake)
 			c.armTimer()
 			return

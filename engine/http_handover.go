@@ -62,7 +62,7 @@ func (c *Conn) detach() (*handedConn, error) {
 	if secured {
 		s.Leave()
 	}
-	return &handedConn{fd: fd, secure: s, seat: seat{engine: c.route.engine, counts: true, awaited: true}}, nil
+	return &handedConn{fd: fd, secure: s, remote: c.proxiedFrom(), seat: seat{engine: c.route.engine, counts: true, awaited: true}}, nil
 }
 
 // open makes the net.Conn of what detach took from a loop: h, or, where HTTP/2 was agreed on, the tls.Conn that net/http

@@ -47,6 +47,7 @@ type config struct {
 	keepAlive        time.Duration
 	userTimeout      time.Duration
 	reusePort        bool
+	trustedProxies   []netip.Prefix
 	tls              *tls.Config // of ServeTLS; may be nil
 	logger           *slog.Logger
 	httpHandler      http.Handler

@@ -40,13 +40,14 @@ func (e *Engine) Listen(network, addr string) (net.Listener, error) {
 // Several calls may serve several listeners.
 func (e *Engine) Serve(ln net.Listener) error { return e.serve(ln, nil) }
 
-// serve is Serve with what stands on the descriptors, if that is not nil.
-func (e *Engine) serve(ln net.Listener, layer func() loop.Stream) error {
+// serve is Serve with what stands on the descriptors, if that is not nil: layer is given what it is to stand on, nil for a
+// descriptor.
+func (e *Engine) serve(ln net.Listener, layer func(lower loop.Stream) loop.Stream) error {
 	if e.closing.Load() {
 		ln.Close()
 		return ErrServerClosed
 	}
-	err := e.group.Serve(ln, e.stop, layer)
+	err := e.group.Serve(ln, e.stop, e.behindProxies(layer))
 	if errors.Is(err, loop.ErrClosed) && e.closing.Load() {
 		return ErrServerClosed
 	}

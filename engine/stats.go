@@ -17,9 +17,10 @@ type Stats struct {
 	HTTP  int // sockets among Conns that net/http serves: see WithHTTPHandler
 
 	Handshakes        uint64         // answered with 101
-	HandshakeTimeouts uint64         // requests that did not arrive in time (408), or TLS handshakes
+	HandshakeTimeouts uint64         // requests that did not arrive in time (408), or TLS handshakes, or PROXY headers
 	TLSHandshakes     uint64         // TLS handshakes completed
 	TLSFailures       uint64         // and failed
+	ProxyFailures     uint64         // connections closed for a PROXY header that is malformed, or not there
 	Refused           map[int]uint64 // requests answered otherwise, by HTTP status
 	HandedOver        uint64         // connections handed to WithHTTPHandler's server
 	RefusedMaxConns   uint64         // connections refused because of MaxConns
@@ -73,6 +74,7 @@ type counters struct {
 	HandshakeTimeouts uint64
 	TLSHandshakes     uint64
 	TLSFailures       uint64
+	ProxyFailures     uint64
 	HandedOver        uint64
 	MessagesIn        uint64
 	BytesIn           uint64
@@ -181,6 +183,7 @@ func (t *Stats) add(n *counters) {
 	t.HandshakeTimeouts += n.HandshakeTimeouts
 	t.TLSHandshakes += n.TLSHandshakes
 	t.TLSFailures += n.TLSFailures
+	t.ProxyFailures += n.ProxyFailures
 	t.HandedOver += n.HandedOver
 	t.RefusedMaxConns += n.refusedConns[loop.RefusedMaxConns]
 	t.RefusedNoFile += n.refusedConns[loop.RefusedNoFile]

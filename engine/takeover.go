@@ -23,6 +23,9 @@ func (e *Engine) takeOver(c *Conn, nc net.Conn, rest []byte) error {
 		if release := h.seat.vacate(); release != nil {
 			c.more().release = release
 		}
+		if h.remote != nil {
+			c.naming().remote = h.remote
+		}
 	}
 	if len(rest) > 0 {
 		stash := pool.Get(len(rest))

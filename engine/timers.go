@@ -55,7 +55,7 @@ func (c *Conn) timeout() {
 	case stateHead:
 		if now >= c.due {
 			c.shard().count.HandshakeTimeouts++
-			if c.shaking() {
+			if c.unready() {
 				c.step(evTerminate)
 				return
 			}

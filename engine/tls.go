@@ -35,7 +35,7 @@ func (e *Engine) ServeTLS(ln net.Listener, certFile, keyFile string) error {
 		return err
 	}
 	server := secure.NewServer(config, e.turns, e.shaken)
-	return e.serve(ln, func() loop.Stream { return server.Stream(nil) })
+	return e.serve(ln, func(lower loop.Stream) loop.Stream { return server.Stream(lower) })
 }
 
 var errNoCertificate = errors.New("engine: TLS needs certificates: name their files, or give WithTLSConfig some")
@@ -85,13 +85,8 @@ func (e *Engine) shaken(lc *loop.Conn, err error) {
 		return
 	}
 	s.count.TLSFailures++
-	e.config.logger.Debug("TLS handshake failed", slog.Any("error", err), slog.Any("remote", lc.RemoteAddr()))
-}
-
-// shaking reports whether the TLS handshake of a connection is not over: it cannot be told anything yet.
-func (c *Conn) shaking() bool {
-	s, ok := c.lc.Stream().(*secure.Stream)
-	return ok && !s.Ready()
+	c := (*Conn)(lc.Endpoint().(*endpoint))
+	e.config.logger.Debug("TLS handshake failed", slog.Any("error", err), slog.Any("remote", c.RemoteAddr()))
 }
 
 // TLS returns what the TLS handshake agreed on, client certificates included; nil for a connection without TLS. It may be

@@ -212,7 +212,7 @@ func (c *Conn) setSubprotocol(name string) {
 		c.protocol = uint8(i + 1)
 		return
 	}
-	c.more().subprotocol = &name
+	c.naming().subprotocol = name
 }
 
 // admitsOrigin refuses browsers on pages of other origins (RFC 6455, section 10.2). req is set when checkOrigin is.

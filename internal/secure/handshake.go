@@ -193,6 +193,9 @@ func (w *Wire) shaken(err error) {
 		return
 	}
 	h := w.hs
+	if l, ok := w.lower.(interface{ Ready() bool }); ok && l.Ready() {
+		w.lower = nil // it had something to read before us, and has done its part
+	}
 	if err == nil {
 		w.hs = nil
 		w.in = h.in
