@@ -148,7 +148,7 @@ func WithReusePort(on bool) Option {
 // and ::1. WithAcceptHook is asked before the header, about the balancer.
 //
 // It holds for listeners that the engine serves, not for what it takes over from net/http. A connection with a source in
-// its header takes 220 B more. Default: no header is looked for.
+// its header takes about 210 B more. Default: no header is looked for.
 func WithProxyProtocol(trusted ...netip.Prefix) Option {
 	return engineOption(func(c *config) error {
 		if len(trusted) == 0 {
