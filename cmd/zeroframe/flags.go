@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"runtime"
 	"strconv"
 	"strings"
@@ -25,6 +26,25 @@ func (s *size) UnmarshalText(b []byte) error {
 
 // int returns the size for options that take an int.
 func (s size) int() int { return int(min(int64(s), int64(^uint(0)>>1))) }
+
+// networks is a flag's value for ranges of addresses, "10.0.0.0/8,::1".
+type networks []netip.Prefix
+
+// UnmarshalText is called for what the command line says. Nothing, of a variable that is not set, is no list.
+func (n *networks) UnmarshalText(b []byte) error {
+	*n = nil
+	for one := range strings.SplitSeq(string(b), ",") {
+		p, err := netip.ParsePrefix(one)
+		if address, notOne := netip.ParseAddr(one); notOne == nil && address.Zone() == "" {
+			p, err = netip.PrefixFrom(address, address.BitLen()), nil
+		}
+		if err != nil {
+			return fmt.Errorf("%q is neither an address nor ADDRESS/BITS", one)
+		}
+		*n = append(*n, p)
+	}
+	return nil
+}
 
 // defaults are the values that flags have from the engine's options.
 func defaults() kong.Vars {
@@ -66,6 +86,7 @@ var optionFlags = map[string]string{
 	"WithSessionQueue":       "--session-queue-messages, --session-queue-bytes",
 	"WithReadBuffer":         "--read-buffer",
 	"WithReusePort":          "--reuse-port",
+	"WithProxyProtocol":      "--proxy-protocol",
 	"Subprotocols":           "--subprotocols",
 
 	"URL":      "--url",

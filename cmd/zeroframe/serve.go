@@ -52,6 +52,8 @@ type serveCommand struct {
 
 	tlsFlags `embed:""`
 
+	ProxyProtocol networks `placeholder:"CIDR,..." help:"Addresses of balancers whose connections begin with the PROXY protocol, version 1 or 2."`
+
 	MaxUpload     size          `default:"0" help:"Largest body that /upload takes; 0: any."`
 	ShutdownDelay time.Duration `default:"0s" help:"How long to go on serving after a signal, with /healthz answered by 503."`
 
@@ -120,6 +122,9 @@ func (c *serveCommand) options(log *slog.Logger, compression engine.Setting, pla
 	}
 	if secure != nil {
 		options = append(options, engine.WithTLSConfig(secure))
+	}
+	if c.ProxyProtocol != nil {
+		options = append(options, engine.WithProxyProtocol(c.ProxyProtocol...))
 	}
 	if c.MaxMessage != nil {
 		options = append(options, engine.WithMaxMessageSize(int64(*c.MaxMessage)))
