@@ -175,7 +175,7 @@ func (e *endpoint) Target() []byte { return (*Conn)(e).assemblySpace() }
 func (e *endpoint) EOF() {
 	c := (*Conn)(e)
 	c.sawEOF = true
-	if c.state == stateHead && c.assembly != nil && c.toHTTP(c.assembly.B, nil) {
+	if c.state == stateHead && c.assembly != nil && c.toHTTP(c.assembly.B, nil, false) {
 		return // net/http has an answer to half a head
 	}
 	if c.state == stateDraining && c.lc.Queued() == 0 {

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+
+	"zeroframe/internal/handshake"
 )
 
 // httpServer is what WithHTTPHandler makes: the net/http Server that gets the connections of the engine which do not
@@ -100,19 +102,26 @@ func (h *httpServer) close() {
 // ServeHTTP stands before the user's handler and looks for what is the engine's: the upgrades for its routes.
 func (h *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e := h.engine
+	var refusal *handshake.Refusal
 	if c := handed(r); c != nil {
 		if c.tls != nil {
 			r.TLS = c.tls // which net/http looks for in a tls.Conn
 		}
-		if refusal := c.refusal; refusal != nil {
-			c.refusal = nil
+		if r.ProtoMajor == 1 { // one request at a time, and this is the first
+			refusal, c.refusal = c.refusal, nil
+		}
+		if refusal != nil && !c.malformed {
 			e.refuseRequest(w, r, refusal)
 			return
 		}
 	}
 	if asksUpgrade(r) {
 		if to := e.router.match(r); to != nil {
-			e.upgradeRequest(w, r, to)
+			if refusal != nil {
+				e.refuseRequest(w, r, refusal)
+			} else {
+				e.upgradeRequest(w, r, to)
+			}
 			return
 		}
 	}

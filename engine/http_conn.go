@@ -17,13 +17,14 @@ import (
 // handedConn is a connection that a loop has handed to net/http. It is the net.Conn it embeds with, in front of what that
 // will read, what the loop had read. It has a seat in the engine's books until it is closed, or goes back to a loop.
 type handedConn struct {
-	net.Conn // nil before open
-	fd       int
-	remote   net.Addr             // the peer's address where it is not Conn's: behind a proxy that told us; nil: it is
-	secure   *secure.Stream       // what stood on the descriptor; nil: nothing
-	tls      *tls.ConnectionState // of Conn, which is a tls.Conn then; else nil
-	refusal  *handshake.Refusal   // how to answer the first request; used by its handler
-	seat     seat
+	net.Conn  // nil before open
+	fd        int
+	remote    net.Addr             // the peer's address where it is not Conn's: behind a proxy that told us; nil: it is
+	secure    *secure.Stream       // what stood on the descriptor; nil: nothing
+	tls       *tls.ConnectionState // of Conn, which is a tls.Conn then; else nil
+	refusal   *handshake.Refusal   // how to answer the first request; used by its handler
+	malformed bool                 // refusal is for an upgrade alone: the loop found the head malformed
+	seat      seat
 
 	mu     sync.Mutex
 	unread []byte    // what the loop had read, less what Read has returned

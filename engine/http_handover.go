@@ -14,8 +14,9 @@ import (
 )
 
 // toHTTP gives the connection, with what was read of it, to the engine's HTTP server and reports whether it could. refusal,
-// if not nil, is the answer to its first request. Loop only.
-func (c *Conn) toHTTP(read []byte, refusal *handshake.Refusal) bool {
+// if not nil, is the answer to its first request; to one that the loop found malformed only if net/http does not, and it is
+// an upgrade for a route. Loop only.
+func (c *Conn) toHTTP(read []byte, refusal *handshake.Refusal, malformed bool) bool {
 	e := c.route.engine
 	if e.http == nil || e.closing.Load() {
 		return false
@@ -27,7 +28,7 @@ func (c *Conn) toHTTP(read []byte, refusal *handshake.Refusal) bool {
 		return false
 	}
 	h.unread = bytes.Clone(read)
-	h.refusal = refusal
+	h.refusal, h.malformed = refusal, malformed
 	if r := c.rare.Load(); r != nil {
 		h.seat.release, r.release = r.release, nil
 	}
@@ -41,12 +42,10 @@ func (c *Conn) toHTTP(read []byte, refusal *handshake.Refusal) bool {
 // decided returns the refusal in err if it is that of an upgrade. Of a request that no route is there for nothing is
 // decided.
 func decided(err error) *handshake.Refusal {
-	var none *noRoute
-	var refusal *handshake.Refusal
-	if errors.As(err, &none) || !errors.As(err, &refusal) {
+	if none := (*noRoute)(nil); errors.As(err, &none) {
 		return nil
 	}
-	return refusal
+	return asRefusal(err)
 }
 
 // detach takes the connection away from its loop. What it returns becomes a net.Conn by its open method.

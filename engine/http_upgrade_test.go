@@ -200,6 +200,51 @@ func TestARefusedUpgradeLeavesTheConnectionInUse(t *testing.T) {
 	}
 }
 
+// A head that net/http takes, and the engine's rules for a handshake do not, opens no WebSocket; it is the user's handler's on
+// a path without a route.
+func TestAnUpgradeWithAHeadThatOnlyNetHTTPTakes(t *testing.T) {
+	s := startHTTP(t, inspect(), engine.WithMaxHead(2<<10))
+	s.handle("/ws", newEcho())
+	fields := []string{hostField, upgradeField, connectField, keyField, versionField}
+	for _, tt := range []struct {
+		name   string
+		head   func(path string) string
+		status int
+	}{
+		{"a folded field", func(path string) string { return request("GET "+path, append(fields, "X-A: 1", " 2")...) }, 400},
+		{"LF for CRLF", func(path string) string {
+			return strings.ReplaceAll(request("GET "+path, fields...), "\r\n", "\n")
+		}, 400},
+		{"many fields", func(path string) string {
+			return request("GET "+path, append(fields, strings.Split(strings.Repeat("A: b\n", 110), "\n")[:110]...)...)
+		}, 431},
+		{"larger than WithMaxHead", func(path string) string {
+			return request("GET "+path, append(fields, "X-Long: "+strings.Repeat("l", 2500))...)
+		}, 431},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := s.connect()
+			c.t = t
+			c.send([]byte(tt.head("/ws") + ok + string(upgradeRequest("/ws"))))
+			if r, body := c.readAnswer("GET"); r.StatusCode != tt.status || r.Close {
+				t.Errorf("%s %q", r.Status, body)
+			}
+			if r, body := c.readAnswer("GET"); r.StatusCode != 200 {
+				t.Errorf("then %s %q", r.Status, body)
+			}
+			if status, head := c.readHead(); status != http.StatusSwitchingProtocols {
+				t.Error(head)
+			}
+			c = s.connect()
+			c.t = t
+			c.send([]byte(tt.head("/elsewhere")))
+			if r, body := c.readAnswer("GET"); r.StatusCode != 200 || !strings.HasPrefix(body, "GET /elsewhere") {
+				t.Errorf("without a route: %s %q", r.Status, body)
+			}
+		})
+	}
+}
+
 // A connection that was net/http's and is a WebSocket again is a loop's alone: no goroutine of its own, and not more
 // descriptors or deadlines than one that was never handed over.
 func TestAnUpgradedConnectionIsTheLoopsAgain(t *testing.T) {

@@ -120,10 +120,7 @@ func addFields(h, fields http.Header) {
 
 // refuseRequest answers a request through net/http, and returns the error for the caller of Upgrade.
 func (e *Engine) refuseRequest(w http.ResponseWriter, r *http.Request, err error) error {
-	var no *handshake.Refusal
-	if !errors.As(err, &no) {
-		no = handshake.ErrBadRequest
-	}
+	no := asRefusal(err)
 	e.refused.byStatus[refusalIndex(no.Status)].Add(1)
 	fields := no.Header.Clone()
 	fields.Del("Transfer-Encoding") // the framing is net/http's

@@ -78,7 +78,7 @@ func (e *Engine) shaken(lc *loop.Conn, err error) {
 		case e.closing.Load():
 			c.shutDown()
 		case e.http != nil && c.TLS().NegotiatedProtocol == http2Protocol:
-			if !c.toHTTP(nil, nil) {
+			if !c.toHTTP(nil, nil, false) {
 				c.step(evTerminate)
 			}
 		}

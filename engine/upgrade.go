@@ -30,7 +30,7 @@ func (c *Conn) readHead(b []byte) {
 	n, err := s.request.ParseFrom(b, seen)
 	switch {
 	case err != nil:
-		if !c.toHTTP(b, nil) {
+		if !c.toHTTP(b, asRefusal(err), true) {
 			c.refuse(err)
 		}
 	case n == 0 && c.assembly == nil:
@@ -50,11 +50,11 @@ func (c *Conn) readHead(b []byte) {
 
 // takeUp answers the complete head in b[:n] and goes on with the frames behind it.
 func (c *Conn) takeUp(s *shard, b []byte, n int) {
-	if c.route.engine.http != nil && !s.request.IsUpgrade() && c.toHTTP(b, nil) {
+	if c.route.engine.http != nil && !s.request.IsUpgrade() && c.toHTTP(b, nil, false) {
 		return
 	}
 	if err := c.upgrade(s, b[:n]); err != nil {
-		if !c.toHTTP(b, decided(err)) {
+		if !c.toHTTP(b, decided(err), false) {
 			c.answerRefusal(err, string(s.request.Method()) == http.MethodHead)
 		}
 		return
@@ -248,10 +248,7 @@ func (c *Conn) refuse(err error) { c.answerRefusal(err, false) }
 
 // answerRefusal is refuse; the answer to a HEAD has no body (RFC 9110, section 9.3.2).
 func (c *Conn) answerRefusal(err error, headOnly bool) {
-	var r *handshake.Refusal
-	if !errors.As(err, &r) {
-		r = handshake.ErrBadRequest
-	}
+	r := asRefusal(err)
 	s := c.shard()
 	s.count.countRefusal(r.Status)
 	s.answer = handshake.AppendRefusal(s.answer[:0], r, time.Now())
@@ -260,6 +257,15 @@ func (c *Conn) answerRefusal(err error, headOnly bool) {
 	}
 	c.write(s.answer)
 	c.step(evRefused)
+}
+
+// asRefusal returns the answer that an error of the handshake stands for.
+func asRefusal(err error) *handshake.Refusal {
+	var r *handshake.Refusal
+	if !errors.As(err, &r) {
+		return handshake.ErrBadRequest
+	}
+	return r
 }
 
 // write queues bytes that are not frames.
