@@ -36,6 +36,7 @@ func (c *Conn) toHTTP(read []byte, refusal *handshake.Refusal, malformed bool) b
 	c.step(evHandOver)
 	c.shard().count.HandedOver++
 	e.http.incoming.push(h)
+	c.lc.Loop().Yield() // Accept was woken
 	return true
 }
 

@@ -80,7 +80,8 @@ func WithAssemblyBudget(bytes int) Option {
 	})
 }
 
-// WithMaxHead bounds the bytes of an HTTP request head; a longer one is answered 431. Default 16 KiB; 256 B to 1 MiB.
+// WithMaxHead bounds the bytes of an HTTP request head; a longer one is answered 431. Default 16 KiB; 256 B to 1 MiB. For
+// requests to WithHTTPHandler's handler it is no less than 4 KiB.
 func WithMaxHead(bytes int) Option {
 	return engineOption(func(c *config) error {
 		return between("WithMaxHead", bytes, 256, 1<<20, func(n int) { c.maxHead = n })
@@ -106,8 +107,8 @@ func WithMaxConns(n int) Option {
 }
 
 // WithAcceptHook asks f about every accepted connection, before anything is read; ok false refuses it with 503. When it
-// is admitted and release is not nil, release is called once when the connection has ended, on its loop: so f can count
-// connections per address. remote is the zero AddrPort for unix sockets. f runs on a loop and must not block; several
+// is admitted and release is not nil, release is called once when the connection has ended, on its loop, or on a goroutine
+// of net/http's if it ended as an HTTP connection (WithHTTPHandler): so f can count connections per address. remote is the zero AddrPort for unix sockets. f runs on a loop and must not block; several
 // loops may call it at once. A panic in it refuses. A release costs its connection 112 B and the function.
 func WithAcceptHook(f func(remote netip.AddrPort) (release func(), ok bool)) Option {
 	return engineOption(func(c *config) error { c.acceptHook = f; return nil })

@@ -12,8 +12,9 @@ const DefaultHTTPIdleTimeout = 2 * time.Minute
 // route, those for a route's path that ask for no upgrade, and all that come on their connection after them. Such a
 // connection is handed, with what was read of it, to a net/http Server of the engine's: keep-alive, pipelining, bodies
 // and malformed heads are its affair, and h may do whatever a net/http handler may, Hijack included. A request on that
-// connection that is an upgrade for a route of the engine still opens a WebSocket, at the cost of a native one. An
-// upgrade that is refused leaves the connection usable.
+// connection that is an upgrade for a route of the engine still opens a WebSocket, at the cost of a native one; OnUpgrade
+// and WithCheckOrigin's function run on the goroutine of the request then, and h does not see it. An upgrade that is
+// refused leaves the connection usable. See docs/http.md.
 //
 // The connection counts for WithMaxConns until it closes, and the function that WithAcceptHook's gave is called then.
 // Shutdown waits for the requests that are being answered, not for connections that h hijacked. A head that does not
