@@ -106,6 +106,39 @@ func TestDialExchangesCompressedMessages(t *testing.T) {
 	}
 }
 
+// Over TLS nobody sees the wire: the engine's own counts say that messages were compressed.
+func TestDialExchangesCompressedMessagesOverTLS(t *testing.T) {
+	for _, d := range deflateServers {
+		for i, a := range agreements {
+			if d.answers[i] == refused {
+				continue
+			}
+			t.Run(d.name+"/"+a.name, func(t *testing.T) {
+				t.Parallel()
+				hs := httptest.NewTLSServer(d.serve)
+				defer hs.Close()
+				for _, callbacks := range []bool{false, true} {
+					e, url := dialing(t, hs, engine.WithCompression(a.c))
+					p, c, err := dialOurs(e, url, callbacks)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if agreed := len(c.Extensions()) > 0; agreed != (d.answers[i] != declined) {
+						t.Errorf("extensions %q", c.Extensions())
+					}
+					exchange(t, p, callbacks == (i%2 == 0))
+					if n := e.Stats(); (n.Deflated > 0 && n.Inflated > 0) != (d.answers[i] != declined) {
+						t.Errorf("deflated %d, inflated %d", n.Deflated, n.Inflated)
+					}
+					if err := c.Close(1000, "done"); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+	}
+}
+
 // spaced is an answer with a space behind each semicolon.
 func spaced(answer string) string {
 	parts := strings.Split(answer, ";")
