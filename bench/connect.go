@@ -2,9 +2,11 @@ package bench
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -73,12 +75,18 @@ func (p *peer) dial(ctx context.Context, url string) error {
 // explainDial says what to do about the usual failures.
 func explainDial(err error, rawURL string) error {
 	host := rawURL
-	if u, parseErr := url.Parse(rawURL); parseErr == nil {
+	if u, parseErr := url.Parse(rawURL); parseErr == nil && u.Host != "" {
 		host = u.Host
+	} else if parseErr == nil {
+		socket, _, _ := strings.Cut(u.Path+u.Opaque, ":")
+		host = "unix:" + socket
 	}
 	var handshake *engine.HandshakeError
+	var certificate *tls.CertificateVerificationError
 	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case errors.As(err, &certificate):
+		return fmt.Errorf("%w; --insecure takes any certificate", err)
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
 		return fmt.Errorf("nobody listens at %s (start a server with: zeroframe serve --listen %s): %w", host, host, err)
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return fmt.Errorf("out of file descriptors (raise the limit: ulimit -n): %w", err)

@@ -19,8 +19,8 @@ import (
 
 // LoadConfig says what load to put on a server that echoes.
 type LoadConfig struct {
-	URL       string      // ws://host[:port]/path or wss://host[:port]/path
-	TLS       *tls.Config // for wss, as engine.WithClientTLS takes it
+	URL       string      // any that engine.Dial takes, such as ws://host[:port]/path; proxies are those of the environment
+	TLS       *tls.Config // for wss, as engine.WithClientTLS takes it: sessions are resumed unless it says otherwise
 	Conns     int         // connections; at least 1
 	Payload   int         // bytes of each message
 	InFlight  int         // messages in flight per connection; at least 1
@@ -52,8 +52,8 @@ func (c *LoadConfig) check() error {
 		}
 		return nil
 	}
-	if u, err := url.Parse(c.URL); err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "" {
-		return &ConfigError{"URL", fmt.Sprintf("%q is not ws://host[:port]/path or wss://host[:port]/path", c.URL)}
+	if u, err := url.Parse(c.URL); err != nil || !mayDial(u) {
+		return &ConfigError{"URL", fmt.Sprintf("%q is not ws://host[:port]/path, wss://, or ws+unix:///path/to/socket:/path", c.URL)}
 	}
 	err := errors.Join(
 		between("Conns", c.Conns, 1, maxConns),
@@ -66,6 +66,17 @@ func (c *LoadConfig) check() error {
 	return err
 }
 
+// mayDial reports whether a URL is of a kind that engine.Dial takes.
+func mayDial(u *url.URL) bool {
+	switch u.Scheme {
+	case "ws", "wss":
+		return u.Host != ""
+	case "ws+unix", "wss+unix":
+		return u.Path != "" || u.Opaque != ""
+	}
+	return false
+}
+
 // Load is a set of open connections to load a server over. Its methods must not be called concurrently.
 type Load struct {
 	config   LoadConfig
@@ -73,6 +84,7 @@ type Load struct {
 	op       frame.OpCode
 	lanes    []*lane
 	peers    []*peer
+	tls      handshakes
 
 	stopping atomic.Bool // the time is up: echoes are awaited, nothing more is sent
 	closing  atomic.Bool // connections end because we want it
@@ -103,18 +115,17 @@ func Open(ctx context.Context, config LoadConfig) (*Load, error) {
 	if config.Text {
 		l.op = frame.Text
 	}
+	trust := engine.WithClientTLS(l.tls.counting(config.TLS))
 	for range min(config.Loops, config.Conns) {
 		options := []engine.Option{
 			engine.WithLoops(1),
 			engine.WithMaxConns(0),
 			engine.WithPingInterval(0),
 			engine.WithWriteTimeout(0),
+			trust,
 			engine.WithMaxFrameSize(max(int64(config.Payload), 125)),
 			engine.WithMaxMessageSize(max(int64(config.Payload), 1)),
 			engine.WithMaxBackpressure(config.InFlight*(config.Payload+frame.MaxHeaderSize) + 1<<20),
-		}
-		if config.TLS != nil {
-			options = append(options, engine.WithClientTLS(config.TLS))
 		}
 		if config.Compress {
 			options = append(options, engine.WithCompression(engine.Compression{TakeoverIn: true, TakeoverOut: true, Threshold: -1}))
@@ -128,10 +139,12 @@ func Open(ctx context.Context, config LoadConfig) (*Load, error) {
 		lane.engine = e
 		l.lanes = append(l.lanes, lane)
 	}
+	begin := time.Now()
 	if err := l.connect(ctx); err != nil {
 		l.Close()
 		return nil, err
 	}
+	l.tls.Opening = time.Since(begin)
 	return l, nil
 }
 

@@ -194,6 +194,9 @@ func (r *Result) WriteText(w io.Writer) error {
 	if r.Server != nil {
 		fmt.Fprintf(t, "server CPU\t%s\n", *r.Server)
 	}
+	if r.TLS != nil {
+		fmt.Fprintf(t, "TLS\t%s\n", r.TLS)
+	}
 	if r.Compression != nil {
 		fmt.Fprintf(t, "compression\t%s\n", r.Compression)
 	}

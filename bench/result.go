@@ -22,6 +22,7 @@ type Result struct {
 	Client CPU  `json:"client_cpu"`
 	Server *CPU `json:"server_cpu,omitempty"` // with LoadConfig.ServerPID
 
+	TLS         *TLS         `json:"tls,omitempty"`         // of wss
 	Compression *Compression `json:"compression,omitempty"` // with LoadConfig.Compress
 }
 
@@ -81,6 +82,7 @@ func (l *Load) result(elapsed time.Duration, before, atStop, after usage) *Resul
 		r.Messages += lane.window
 		r.Total += lane.echoes
 	}
+	r.TLS = l.tls.found(l.config.URL)
 	r.Bytes = r.Messages * uint64(l.config.Payload)
 	r.PerSecond = float64(r.Messages) / elapsed.Seconds()
 	r.MBPerSec = float64(r.Bytes) / 1e6 / elapsed.Seconds()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,7 +16,8 @@ import (
 )
 
 type loadCommand struct {
-	URL       string        `default:"ws://127.0.0.1:9001/echo" help:"What to connect to: ws://host[:port]/path. It must echo."`
+	URL       string        `default:"ws://127.0.0.1:9001/echo" help:"What to connect to: ws://host[:port]/path, wss://, or ws+unix:///path/to/socket:/path. It must echo."`
+	Insecure  bool          `short:"k" help:"Take any certificate of the server's."`
 	Conns     int           `default:"100" help:"Connections."`
 	Payload   size          `default:"32" help:"Payload of each message."`
 	Inflight  int           `default:"1" help:"Messages in flight on each connection: the next is sent when an echo comes back."`
@@ -57,7 +59,7 @@ func (c *loadCommand) Run(o output) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	load, err := bench.Open(ctx, bench.LoadConfig{
-		URL: c.URL, Conns: c.Conns, Payload: c.Payload.int(), InFlight: c.Inflight,
+		URL: c.URL, TLS: &tls.Config{InsecureSkipVerify: c.Insecure, SessionTicketsDisabled: true}, Conns: c.Conns, Payload: c.Payload.int(), InFlight: c.Inflight,
 		Text: c.Text, Kind: c.Kind, Compress: c.Compress, Loops: c.Loops, ServerPID: c.ServerPID,
 	})
 	if err != nil {

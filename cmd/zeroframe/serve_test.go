@@ -352,3 +352,28 @@ func TestLoadPrintsJSON(t *testing.T) {
 		t.Errorf("a progress line without a terminal: %q", &errOut)
 	}
 }
+
+func TestLoadOverTLS(t *testing.T) {
+	p := start(t, "serve", "--listen", "127.0.0.1:0", "--tls-self-signed")
+	url := p.line("listening on ")
+	var out, errOut bytes.Buffer
+	args := []string{"load", "--url", url + "echo", "--conns", "5", "--duration", "50ms", "--warmup", "20ms"}
+	if code := run(args, &out, &errOut); code != exitFailed || !strings.Contains(errOut.String(), "--insecure takes any certificate") {
+		t.Errorf("exit code %d: %s", code, &errOut)
+	}
+	args = append(args, "--insecure")
+	if code := run(args, &out, &errOut); code != exitOK || !strings.Contains(out.String(), "5 handshakes in") {
+		t.Errorf("exit code %d: %s%s", code, &out, &errOut)
+	}
+	out.Reset()
+	if code := run(append(args, "--json"), &out, &errOut); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, &errOut)
+	}
+	var r loadReport
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+		t.Fatal(err)
+	}
+	if r.Messages == 0 || r.Errors != 0 || r.TLS == nil || r.TLS.Handshakes != 5 || r.TLS.Resumed != 0 {
+		t.Errorf("%s", &out)
+	}
+}
