@@ -75,16 +75,17 @@ type rare struct {
 	posts      []func()   // Conn.Post
 	own        *overrides // the live setters
 
-	session    *Session      // the layer on top; set before the connection is open
-	extensions *extensions   // the layer below; set before the connection is open
-	fragment   frame.OpCode  // of the fragmented message being sent; under the output queue's lock
-	stashAt    uint32        // where in stash the bytes begin; loop only
-	named      *named        // what the handshake named in place of what goes without saying
-	stash      *pool.Buffer  // read but not parsed when reading was stopped; loop only
-	control    *pool.Buffer  // a control frame's payload that came in pieces; loop only
-	stuckSince time.Duration // when the peer last took a byte of the queue; 0: nothing queued; loop only
-	opened     time.Duration // for WithLifetime; loop only
-	release    func()        // what the accept hook wants called at the end; set before the loop knows the connection
+	subscriptions atomic.Pointer[subscriptions] // made by Subscribe
+	session       *Session                      // the layer on top; set before the connection is open
+	extensions    *extensions                   // the layer below; set before the connection is open
+	fragment      frame.OpCode                  // of the fragmented message being sent; under the output queue's lock
+	stashAt       uint32                        // where in stash the bytes begin; loop only
+	named         *named                        // what the handshake named in place of what goes without saying
+	stash         *pool.Buffer                  // read but not parsed when reading was stopped; loop only
+	control       *pool.Buffer                  // a control frame's payload that came in pieces; loop only
+	stuckSince    time.Duration                 // when the peer last took a byte of the queue; 0: nothing queued; loop only
+	opened        time.Duration                 // for WithLifetime; loop only
+	release       func()                        // what the accept hook wants called at the end; set before the loop knows the connection
 }
 
 // named is set before the connection is open.
@@ -251,6 +252,7 @@ func (e *endpoint) Closed(err error) {
 		c.flags.Or(flagSendClosed)
 		c.flags.And(^flagUpgraded)
 		c.lc.Unlock(false)
+		c.leaveTopics()
 		if s := c.session(); s != nil {
 			s.cancel(s.end)
 		}

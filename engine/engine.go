@@ -24,6 +24,8 @@ type Engine struct {
 	router  *router
 	waiting route       // of connections whose request has not arrived
 	http    *httpServer // nil without WithHTTPHandler
+	topics  topics
+	shards  int // made so far, by New
 
 	// Compression for goroutines that are not loops, and for what leaves a loop.
 	compressors   *pool.Pool[*deflate.Compressor]
@@ -37,12 +39,13 @@ type Engine struct {
 
 	turns secure.Turns // of TLS handshakes
 
-	closing  atomic.Bool
-	stop     chan struct{} // closed when closing begins
-	stopOnce sync.Once
-	live     atomic.Int64 // connections made and not yet ended
-	empty    chan struct{}
-	emptied  sync.Once
+	closing       atomic.Bool
+	stop          chan struct{} // closed when closing begins
+	stopOnce      sync.Once
+	live          atomic.Int64 // connections made and not yet ended
+	empty         chan struct{}
+	emptied       sync.Once
+	backplaneOnce sync.Once
 }
 
 // New makes an engine and starts its loops. Shutdown or Close ends them. The error is an *OptionError that names the
@@ -65,6 +68,7 @@ func New(opts ...Option) (*Engine, error) {
 	}
 	e.compressors = newPool[deflate.Compressor](e.config.loops)
 	e.turns = newTurns()
+	e.topics.byName = make(map[string]*topic)
 	e.decompressors = newPool[deflate.Decompressor](e.config.loops)
 	e.waiting = route{engine: e, handler: NopHandler{}, settings: e.config.settings}
 	busy := handshake.AppendRefusal(nil, handshake.ErrUnavailable, time.Now())
@@ -97,6 +101,12 @@ func New(opts ...Option) (*Engine, error) {
 		return nil, err
 	}
 	e.group = group
+	if b := e.config.backplane; b != nil {
+		if err := b.Attach(e.deliverElsewhere); err != nil {
+			group.Close()
+			return nil, err
+		}
+	}
 	if e.config.httpHandler != nil {
 		e.http = newHTTPServer(e)
 		go e.http.serve()
@@ -174,6 +184,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	}
 	stopHTTP()
 	e.group.Close()
+	e.closeBackplane()
 	return err
 }
 
@@ -185,6 +196,7 @@ func (e *Engine) Close() error {
 		e.http.close()
 	}
 	e.group.Close()
+	e.closeBackplane()
 	return nil
 }
 

@@ -52,6 +52,9 @@ type config struct {
 	logger           *slog.Logger
 	httpHandler      http.Handler
 	httpConfigure    func(*http.Server)
+	backplane        Backplane // may be nil
+	onSubscribe      func(*Conn, string, int)
+	onUnsubscribe    func(*Conn, string, int)
 	poison           bool // tests: overwrite buffers after each callback
 	settings
 }

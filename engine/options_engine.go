@@ -108,8 +108,9 @@ func WithMaxConns(n int) Option {
 
 // WithAcceptHook asks f about every accepted connection, before anything is read; ok false refuses it with 503. When it
 // is admitted and release is not nil, release is called once when the connection has ended, on its loop, or on a goroutine
-// of net/http's if it ended as an HTTP connection (WithHTTPHandler): so f can count connections per address. remote is the zero AddrPort for unix sockets. f runs on a loop and must not block; several
-// loops may call it at once. A panic in it refuses. A release costs its connection 112 B and the function.
+// of net/http's if it ended as an HTTP connection (WithHTTPHandler): so f can count connections per address. remote is the
+// zero AddrPort for unix sockets. f runs on a loop and must not block; several loops may call it at once. A panic in it
+// refuses. A release costs its connection 128 B and the function.
 func WithAcceptHook(f func(remote netip.AddrPort) (release func(), ok bool)) Option {
 	return engineOption(func(c *config) error { c.acceptHook = f; return nil })
 }

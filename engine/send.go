@@ -72,6 +72,7 @@ func (c *Conn) sentFragment(op frame.OpCode, fin bool, by *messageWriter) {
 	switch {
 	case fin:
 		c.flags.And(^(flagFragment | flagWriting))
+		c.releasePublished()
 	case c.flags.Or(flagFragment)&flagFragment == 0:
 		c.more().fragment = op
 		if by != nil {

@@ -38,6 +38,10 @@ type shard struct {
 
 	pingPlain, pingSecret [aes.BlockSize]byte
 
+	index        int // of the loop
+	publications publications
+	deliver      func() // deliverPublished, for the loop to call
+
 	answer []byte // the HTTP answer being written
 
 	count     counters
@@ -57,6 +61,9 @@ func newShard(e *Engine) *shard {
 		panic(err) // 16 bytes are a key
 	}
 	s := &shard{engine: e, poison: e.config.poison, budget: e.config.assemblyBudget, cipher: block}
+	s.index = e.shards
+	e.shards++
+	s.deliver = s.deliverPublished
 	s.request.MaxBytes = e.config.maxHead
 	return s
 }

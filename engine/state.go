@@ -231,6 +231,7 @@ func (c *Conn) announceEnd() {
 	s.count.Open--
 	s.countClose(e.reason.Code)
 	c.flags.And(^flagUpgraded)
+	c.leaveTopics()
 	c.callback(func() { c.route.handler.OnClose(c, e.reason) })
 }
 

@@ -32,6 +32,10 @@ type Stats struct {
 	FramesOut  uint64 // frames sent, control frames included
 	BytesOut   uint64 // bytes of those frames, headers included
 
+	Delivered uint64 // messages that were published and queued for a member of the topic
+	Topics    int    // topics with members on this engine
+	Backplane BackplaneStatus
+
 	PingsOut     uint64 // pings sent by the engine
 	PingsIn      uint64 // pings received, each answered by a pong
 	PongsIn      uint64 // pongs received
@@ -80,6 +84,7 @@ type counters struct {
 	BytesIn           uint64
 	FramesOut         uint64
 	BytesOut          uint64
+	Delivered         uint64
 	PingsOut          uint64
 	PingsIn           uint64
 	PongsIn           uint64
@@ -154,6 +159,12 @@ func (e *Engine) Stats() Stats {
 		Refused: make(map[int]uint64),
 		Closes:  make(map[frame.CloseCode]uint64),
 	}
+	e.topics.mu.RLock()
+	t.Topics = len(e.topics.byName)
+	e.topics.mu.RUnlock()
+	if b := e.config.backplane; b != nil {
+		t.Backplane = b.Status()
+	}
 	for _, l := range e.group.Loops() {
 		s := l.Local().(*shard)
 		s.published.Lock()
@@ -192,6 +203,7 @@ func (t *Stats) add(n *counters) {
 	t.BytesIn += n.BytesIn
 	t.FramesOut += n.FramesOut
 	t.BytesOut += n.BytesOut
+	t.Delivered += n.Delivered
 	t.PingsOut += n.PingsOut
 	t.PingsIn += n.PingsIn
 	t.PongsIn += n.PongsIn

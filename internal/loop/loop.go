@@ -50,8 +50,9 @@ type Loop struct {
 	mail  atomic.Pointer[Conn] // connections with mail bits, newest first; pushed by any goroutine
 	tasks struct {             // functions to run on the loop, from any goroutine
 		sync.Mutex
-		list []func()
-		some atomic.Bool
+		list  []func()
+		spare []func() // the list before, empty
+		some  atomic.Bool
 	}
 
 	listeners map[int]*listener
@@ -227,11 +228,16 @@ func (l *Loop) Do(f func()) bool {
 func (l *Loop) runTasks() {
 	l.tasks.Lock()
 	list := l.tasks.list
-	l.tasks.list = nil
+	l.tasks.list, l.tasks.spare = l.tasks.spare, nil
 	l.tasks.some.Store(false)
 	l.tasks.Unlock()
 	for _, f := range list {
 		f()
+	}
+	if clear(list); cap(list) <= 1024 {
+		l.tasks.Lock()
+		l.tasks.spare = list[:0]
+		l.tasks.Unlock()
 	}
 }
 

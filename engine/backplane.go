@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"log/slog"
+	"time"
+
+	"zeroframe/frame"
+)
+
+// Backplane carries what is published between engines, so that a topic has members on several machines. Package
+// zeroframe/backplane/nats has one. An engine publishes to its own members itself; the backplane must not bring it back
+// what it was given by the same engine.
+//
+// Its methods may be called from any goroutine, loops included, and must not block: what cannot be sent now is kept or
+// dropped, as the implementation says.
+type Backplane interface {
+	// Attach is called once, by New. deliver hands a message of another engine to the local members of the topic; it
+	// copies payload, does not block, and may be called from any goroutine until Close has returned.
+	Attach(deliver func(topic string, op frame.OpCode, payload []byte)) error
+	// Publish sends a message of this engine to the others. payload may not be kept.
+	Publish(topic string, op frame.OpCode, payload []byte) error
+	// Subscribe is called when a topic gets its first local member, and Unsubscribe when it loses the last: in between
+	// its messages are wanted. The calls for one topic come in order.
+	Subscribe(topic string) error
+	Unsubscribe(topic string)
+	// Count tells the others how many local members a topic has, eventually, and Elsewhere returns what they have told:
+	// the number of members on other engines.
+	Count(topic string, local int)
+	Elsewhere(topic string) int
+	// Status says how the backplane is.
+	Status() BackplaneStatus
+	// Close is called once, by Shutdown or Close.
+	Close() error
+}
+
+// BackplaneStatus is a Backplane's state, in Stats.
+type BackplaneStatus struct {
+	Connected  bool
+	Since      time.Time // of that state
+	Reconnects uint64
+	Err        error  // why it is not connected; nil if it is
+	Sent       uint64 // messages given to the network
+	Received   uint64 // messages that came from it
+	Dropped    uint64 // messages that were lost for want of room while it was not connected, or came malformed
+}
+
+// WithBackplane connects the engine's topics with those of other engines. The engine closes b at its end. Default none.
+func WithBackplane(b Backplane) Option {
+	return engineOption(func(c *config) error {
+		if b == nil {
+			return &OptionError{"WithBackplane", "nil"}
+		}
+		c.backplane = b
+		return nil
+	})
+}
+
+// SubscribersEverywhere returns how many connections are members of the topic called name, on this engine and, as far as
+// the backplane knows by now, on all others.
+func (e *Engine) SubscribersEverywhere(name string) int {
+	n := e.Subscribers(name)
+	if b := e.config.backplane; b != nil {
+		n += b.Elsewhere(name)
+	}
+	return n
+}
+
+func (e *Engine) closeBackplane() {
+	if b := e.config.backplane; b != nil {
+		e.backplaneOnce.Do(func() {
+			if err := b.Close(); err != nil {
+				e.config.logger.Warn("closing the backplane failed", slog.Any("error", err))
+			}
+		})
+	}
+}
+
+// deliverElsewhere hands a message that another engine published to the local members.
+func (e *Engine) deliverElsewhere(name string, op frame.OpCode, payload []byte) {
+	if !op.IsData() || e.closing.Load() {
+		return
+	}
+	if t := e.topics.find(name); t != nil {
+		if p, err := Prepare(op, payload); err == nil {
+			t.publish(e, p, nil)
+		}
+	}
+}
+
+// WithOnSubscribe calls f after a connection has become a member of a topic, with the number of members it has then: for
+// presence. f runs on the goroutine that called Subscribe, a loop perhaps, and must not block. Calls for members that come
+// and go at once may overtake each other; Engine.Subscribers has the number as of now. Default: none.
+func WithOnSubscribe(f func(c *Conn, topic string, subscribers int)) Option {
+	return engineOption(func(c *config) error { c.onSubscribe = f; return nil })
+}
+
+// WithOnUnsubscribe is WithOnSubscribe for the end of a membership, that of the connection included: then f runs on its
+// loop, before OnClose.
+func WithOnUnsubscribe(f func(c *Conn, topic string, subscribers int)) Option {
+	return engineOption(func(c *config) error { c.onUnsubscribe = f; return nil })
+}

@@ -1,0 +1,235 @@
+package engine
+
+import (
+	"sync"
+
+	"zeroframe/frame"
+)
+
+// Publish sends a message, Text or Binary, to every member of the topic called name, and hands it to the backplane if
+// there is one. It copies payload once, before it returns, however many members there are, and never blocks; the loops
+// queue it. Messages of one goroutine reach each member in the order of the calls. A member that reads too slowly is
+// subject to its route's WithBackpressurePolicy, where PolicyRefuse drops the message for it; Stats count that. Any
+// goroutine may call it, handlers included. The errors are ErrFragment for other opcodes, ErrServerClosed, and the
+// backplane's, after the local members were served.
+func (e *Engine) Publish(name string, op frame.OpCode, payload []byte) error {
+	return e.publish(name, op, payload, nil)
+}
+
+// Publish is Engine.Publish to everyone but the connection itself.
+func (c *Conn) Publish(name string, op frame.OpCode, payload []byte) error {
+	return c.route.engine.publish(name, op, payload, c)
+}
+
+// PublishPrepared is Publish of a message that was prepared, for one that is published again and again. It does not pass
+// the backplane.
+func (e *Engine) PublishPrepared(name string, p *Prepared) error {
+	if e.closing.Load() {
+		return ErrServerClosed
+	}
+	if t := e.topics.find(name); t != nil {
+		t.publish(e, p, nil)
+	}
+	return nil
+}
+
+func (e *Engine) publish(name string, op frame.OpCode, payload []byte, from *Conn) error {
+	if !op.IsData() {
+		return ErrFragment
+	}
+	if e.closing.Load() {
+		return ErrServerClosed
+	}
+	if t := e.topics.find(name); t != nil {
+		p, err := Prepare(op, payload)
+		if err != nil {
+			return err
+		}
+		t.publish(e, p, from)
+	}
+	if b := e.config.backplane; b != nil {
+		return b.Publish(name, op, payload)
+	}
+	return nil
+}
+
+// publish hands a message to each loop that has members.
+func (t *topic) publish(e *Engine, p *Prepared, from *Conn) {
+	loops := e.group.Loops()
+	for i := range t.parts {
+		part := &t.parts[i]
+		part.Lock()
+		some := len(part.members) > 0
+		part.Unlock()
+		if some {
+			s := loops[i].Local().(*shard)
+			if s.publications.add(publication{part, p, from}) {
+				loops[i].Do(s.deliver)
+			}
+		}
+	}
+}
+
+// publication is a message on its way to the members of a topic on one loop.
+type publication struct {
+	to   *topicPart
+	p    *Prepared
+	from *Conn // is not sent it; nil: everyone is
+}
+
+// publications are those that a loop has not seen yet. What is published between two of its turns is delivered together:
+// each member gets all of it with one write.
+type publications struct {
+	sync.Mutex
+	list  []publication
+	spare []publication // the list before, empty
+}
+
+// add reports whether the loop must be told.
+func (q *publications) add(p publication) (first bool) {
+	q.Lock()
+	q.list = append(q.list, p)
+	first = len(q.list) == 1
+	q.Unlock()
+	return first
+}
+
+// take returns what has come; give it back with done.
+func (q *publications) take() (list []publication) {
+	q.Lock()
+	list, q.list, q.spare = q.list, q.spare, nil
+	q.Unlock()
+	return list
+}
+
+func (q *publications) done(list []publication) {
+	clear(list)
+	if cap(list) <= maxSpare {
+		q.Lock()
+		if q.spare == nil {
+			q.spare = list[:0]
+		}
+		q.Unlock()
+	}
+}
+
+const (
+	maxSpare = 4096
+	// maxJoined bounds the bytes of messages that are put together for all members. Beyond that a copy costs more than an
+	// element of a write vector per member.
+	maxJoined = 16 << 10
+)
+
+// deliverPublished queues what was published for the members that live on this loop. Loop only.
+func (s *shard) deliverPublished() {
+	list := s.publications.take()
+	for rest := list; len(rest) > 0; {
+		n := run(rest)
+		s.deliverRun(rest[:n])
+		rest = rest[n:]
+	}
+	s.publications.done(list)
+}
+
+// run returns how many messages at the start of list go to the same members and may be joined.
+func run(list []publication) (n int) {
+	size := 0
+	for n < len(list) && list[n].to == list[0].to && list[n].from == list[0].from {
+		if size += len(list[n].p.bytes); n > 0 && size > maxJoined {
+			break
+		}
+		n++
+	}
+	return n
+}
+
+// deliverRun queues messages for the members of one topic.
+func (s *shard) deliverRun(list []publication) {
+	bytes := list[0].p.bytes
+	if len(list) > 1 {
+		size := 0
+		for i := range list {
+			size += len(list[i].p.bytes)
+		}
+		bytes = make([]byte, 0, size)
+		for i := range list {
+			bytes = append(bytes, list[i].p.bytes...)
+		}
+	}
+	part := list[0].to
+	part.Lock()
+	defer part.Unlock()
+	for _, m := range part.members {
+		c := m.conn
+		if c == list[0].from {
+			continue
+		}
+		if c.flags.Load()&(flagMasking|flagExtended|flagDeflate|flagFragment) == 0 && c.enqueueRun(bytes, len(list)) {
+			s.count.Delivered += uint64(len(list))
+			continue
+		}
+		for i := range list {
+			if c.queuePublished(list[i].p) == nil {
+				s.count.Delivered++
+			}
+		}
+	}
+}
+
+// enqueueRun queues several messages as one piece of memory, if all of them fit.
+func (c *Conn) enqueueRun(bytes []byte, n int) bool {
+	c.lc.Lock()
+	queued := c.lc.Queued()
+	if c.flags.Load()&(flagSendClosed|flagUpgraded|flagFragment) != flagUpgraded ||
+		queued != 0 && queued+len(bytes) > c.route.maxBackpressure || !c.lc.AppendShared(bytes) {
+		c.lc.Unlock(false)
+		return false
+	}
+	sent := &c.shard().sent
+	sent.frames.Add(uint64(n))
+	sent.bytes.Add(uint64(len(bytes)))
+	c.lc.Unlock(true)
+	return true
+}
+
+// queuePublished queues a message for a member that is special in some way.
+func (c *Conn) queuePublished(p *Prepared) error {
+	err := c.queuePrepared(p, bounded)
+	if err == ErrFragment && c.keepPublished(p) {
+		return nil
+	}
+	return err
+}
+
+// keepPublished keeps a message until the fragmented one that the connection is sending has ended.
+func (c *Conn) keepPublished(p *Prepared) bool {
+	c.lc.Lock()
+	defer c.lc.Unlock(false)
+	if c.flags.Load()&(flagFragment|flagSendClosed|flagExtended) != flagFragment { // transformers would not see it
+		return false
+	}
+	own := c.subscriptions()
+	size := len(p.bytes)
+	for _, kept := range own.kept {
+		size += len(kept.bytes)
+	}
+	if size > c.route.maxBackpressure {
+		c.shard().sent.refused.Add(1)
+		return false
+	}
+	own.kept = append(own.kept, p)
+	return true
+}
+
+// releasePublished queues what was kept. The caller holds the output queue.
+func (c *Conn) releasePublished() {
+	r := c.rare.Load()
+	if r == nil || r.subscriptions.Load() == nil {
+		return
+	}
+	own := r.subscriptions.Load()
+	for _, p := range own.kept {
+		c.appendLocked(frame.Header{Fin: true, OpCode: p.op}, p.bytes[p.header:], exempt)
+	}
+	own.kept = nil
+}
