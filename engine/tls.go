@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"zeroframe/internal/loop"
+	"zeroframe/internal/netconn"
 	"zeroframe/internal/secure"
 )
 
@@ -56,6 +57,9 @@ func (e *Engine) serverTLS(certFile, keyFile string) (*tls.Config, error) {
 	if len(config.Certificates) == 0 && config.GetCertificate == nil && config.GetConfigForClient == nil {
 		return nil, errNoCertificate
 	}
+	if e.http == nil || !e.http.http2 {
+		withoutHTTP2(config)
+	}
 	if len(config.NextProtos) == 0 {
 		if e.http != nil && e.http.http2 {
 			config.NextProtos = append(config.NextProtos, http2Protocol)
@@ -65,15 +69,37 @@ func (e *Engine) serverTLS(certFile, keyFile string) (*tls.Config, error) {
 	return config, nil
 }
 
+// withoutHTTP2 makes a configuration, which may have been made for net/http or by autocert, offer no protocol that nobody
+// would speak.
+func withoutHTTP2(config *tls.Config) {
+	spoken := func(protocols []string) []string {
+		return slices.DeleteFunc(slices.Clone(protocols), func(name string) bool { return name == http2Protocol })
+	}
+	config.NextProtos = spoken(config.NextProtos)
+	get := config.GetConfigForClient
+	if get == nil {
+		return
+	}
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		own, err := get(hello)
+		if own != nil && slices.Contains(own.NextProtos, http2Protocol) {
+			own = own.Clone()
+			own.NextProtos = spoken(own.NextProtos)
+		}
+		return own, err
+	}
+}
+
 // newTurns returns the turns of handshakes: the loops keep a processor.
 func newTurns() secure.Turns { return make(secure.Turns, max(1, runtime.GOMAXPROCS(0)-1)) }
 
-// shaken counts a TLS handshake that is over. Loop only.
+// shaken follows a TLS handshake that is over; of one that failed, the alert is sent as an answer to a bad request is. Loop
+// only.
 func (e *Engine) shaken(lc *loop.Conn, err error) {
-	s := lc.Loop().Local().(*shard)
+	c := (*Conn)(lc.Endpoint().(*endpoint))
+	s := c.shard()
 	if err == nil {
 		s.count.TLSHandshakes++
-		c := (*Conn)(lc.Endpoint().(*endpoint))
 		switch {
 		case e.closing.Load():
 			c.shutDown()
@@ -85,19 +111,25 @@ func (e *Engine) shaken(lc *loop.Conn, err error) {
 		return
 	}
 	s.count.TLSFailures++
-	c := (*Conn)(lc.Endpoint().(*endpoint))
-	e.config.logger.Debug("TLS handshake failed", slog.Any("error", err), slog.Any("remote", c.RemoteAddr()))
+	if p, ok := errors.AsType[*secure.PanicError](err); ok {
+		e.config.logger.Error("panic in a TLS handshake", slog.Any("panic", p.Value), slog.String("stack", string(p.Stack)))
+	} else {
+		e.config.logger.Debug("TLS handshake failed", slog.Any("error", err), slog.Any("remote", c.RemoteAddr()))
+	}
+	c.step(evRefused)
 }
 
 // TLS returns what the TLS handshake agreed on, client certificates included; nil for a connection without TLS. It may be
 // called from any goroutine, from OnUpgrade on.
 func (c *Conn) TLS() *tls.ConnectionState {
-	s, ok := c.lc.Stream().(interface{ ConnectionState() tls.ConnectionState })
-	if !ok {
-		return nil
+	switch s := c.lc.Stream().(type) {
+	case *secure.Stream:
+		state := s.ConnectionState()
+		return &state
+	case *netconn.Stream:
+		return s.TLS()
 	}
-	state := s.ConnectionState()
-	return &state
+	return nil
 }
 
 // WrapListener prepares the connections of ln for being taken over by an engine after a TLS server of net/http has served

@@ -255,7 +255,11 @@ func (c *Conn) CloseWrite() error {
 	case !c.IsOpen():
 		return ErrClosed
 	case c.stream != nil:
-		return c.stream.CloseWrite()
+		err := c.stream.CloseWrite()
+		if _, output := c.holds(); output { // its last word did not fit
+			c.want(c.interest | wantWrite)
+		}
+		return err
 	}
 	return shutdownWrite(int(c.fd))
 }

@@ -194,5 +194,9 @@ func (c *Conn) writeVector(v *vector) (n int, err error) {
 	return n, err
 }
 
-// Progressed reports, inside Endpoint.Written, whether the flush it is called for took anything off the queue.
+// StreamProgressed is called by a stream, inside Write, when its peer has taken some of what it holds back: that is progress
+// of the queue though none of it can be reported as written yet. Loop only.
+func (c *Conn) StreamProgressed() { c.flags |= flagProgress }
+
+// Progressed reports, inside Endpoint.Written, whether the flush it is called for moved the queue on.
 func (c *Conn) Progressed() bool { return c.flags&flagProgress != 0 }

@@ -4,6 +4,7 @@
 package netconn
 
 import (
+	"crypto/tls"
 	"net"
 	"sync"
 	"time"
@@ -76,6 +77,16 @@ func (s *Stream) RemoteAddr() net.Addr { return s.nc.RemoteAddr() }
 
 // LocalAddr is that of the net.Conn. Any goroutine may call it.
 func (s *Stream) LocalAddr() net.Addr { return s.nc.LocalAddr() }
+
+// TLS returns what a net.Conn of TLS has agreed on, nil for any other. Any goroutine may call it.
+func (s *Stream) TLS() *tls.ConnectionState {
+	c, ok := s.nc.(interface{ ConnectionState() tls.ConnectionState })
+	if !ok {
+		return nil
+	}
+	state := c.ConnectionState()
+	return &state
+}
 
 // CloseWrite ends the outgoing direction behind what is pending, and returns at once. A connection that has no method
 // CloseWrite ends in both directions half a second later: Read returns io.EOF, unless the peer goes first.

@@ -1,10 +1,12 @@
 package secure
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
-	"io"
+	"fmt"
 	"net"
+	"runtime/debug"
 	"strings"
 	"sync"
 
@@ -38,23 +40,51 @@ type Server struct {
 // loop when its handshake is over: err says why it failed. The callbacks of the configuration that may wait, for a
 // certificate to be fetched say, do so without a turn.
 func NewServer(config *tls.Config, turns Turns, done func(c *loop.Conn, err error)) *Server {
-	config = config.Clone()
-	if get := config.GetCertificate; get != nil {
-		config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			turns.giveBack()
-			defer turns.take()
-			return get(hello)
-		}
-	}
+	config = withoutTurns(config, turns)
 	if get := config.GetConfigForClient; get != nil {
-		config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			turns.giveBack()
-			defer turns.take()
-			return get(hello)
-		}
+		config.GetConfigForClient = withoutTurn(turns, func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			own, err := get(hello)
+			if own != nil {
+				own = withoutTurns(own, turns)
+			}
+			return own, err
+		})
 	}
 	return &Server{config: config, turns: turns, done: done}
 }
+
+// withoutTurns returns a copy of config that waits for certificates without a turn.
+func withoutTurns(config *tls.Config, turns Turns) *tls.Config {
+	config = config.Clone()
+	if get := config.GetCertificate; get != nil {
+		config.GetCertificate = withoutTurn(turns, get)
+	}
+	return config
+}
+
+// withoutTurn makes of a callback one that gives the turn back meanwhile, and that fails when it panics: then tls tells the
+// peer.
+func withoutTurn[T any](turns Turns, f func(*tls.ClientHelloInfo) (T, error)) func(*tls.ClientHelloInfo) (T, error) {
+	return func(hello *tls.ClientHelloInfo) (v T, err error) {
+		turns.giveBack()
+		defer func() {
+			turns.take()
+			if p := recover(); p != nil {
+				err = &PanicError{p, debug.Stack()}
+			}
+		}()
+		return f(hello)
+	}
+}
+
+// PanicError is what a handshake fails with when a callback of the configuration panics.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+// Error tells the value.
+func (e *PanicError) Error() string { return fmt.Sprintf("panic in a TLS handshake: %v", e.Value) }
 
 // Stream returns the stream of a new connection; lower is what it stands on, nil for a descriptor.
 func (s *Server) Stream(lower loop.Stream) *Stream {
@@ -76,16 +106,23 @@ type handshake struct {
 	err     error  // why nothing more will be read
 	gone    bool   // the connection was closed
 	full    bool   // the loop rests from reading
+	cancel  func() // of the context that callbacks are given; nil until there is one
 }
 
-// maxAhead is how many bytes the loop reads ahead of a handshake.
-const maxAhead = 64 << 10
+// maxAhead is how many bytes the loop reads ahead of a handshake: two records.
+const maxAhead = 32 << 10
 
 // feed reads from the descriptor for the handshake. Loop only.
 func (w *Wire) feed(buf []byte) error {
 	h := w.hs
 	for {
-		n, err := w.readBelow(buf)
+		h.mu.Lock()
+		room := maxAhead - len(h.in)
+		h.mu.Unlock()
+		if room <= 0 {
+			return loop.ErrAgain
+		}
+		n, err := w.readBelow(buf[:min(len(buf), room)])
 		if n == 0 && (err == loop.ErrAgain || w.is(waiting)) {
 			return err
 		}
@@ -109,12 +146,33 @@ func (w *Wire) feed(buf []byte) error {
 	}
 }
 
+var errLeft = errors.New("secure: a callback ended the goroutine of its handshake")
+
 // shake runs the handshake.
 func (w *Wire) shake() {
+	ctx := w.hs.context()
 	w.turns.take()
-	err := w.tls.Handshake()
-	w.turns.giveBack()
-	w.c.Loop().Do(func() { w.shaken(err) })
+	err := errLeft
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{v, debug.Stack()}
+		}
+		w.turns.giveBack()
+		w.c.Loop().Do(func() { w.shaken(err) })
+	}()
+	err = w.tls.HandshakeContext(ctx)
+}
+
+// context returns one that ends with the connection, for callbacks that wait.
+func (h *handshake) context() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.cancel = cancel
+	if h.gone {
+		cancel()
+	}
+	return ctx
 }
 
 // read gives the handshake what the loop has read, and waits for it, without a turn.
@@ -145,6 +203,7 @@ func (h *handshake) read(w *Wire, p []byte) (int, error) {
 		w.c.Loop().Do(func() {
 			if w.is(handshaking) {
 				w.c.ResumeReading()
+				w.c.StreamReadable() // no event announces what had come by then
 			}
 		})
 	}
@@ -169,8 +228,18 @@ func (h *handshake) holds() bool {
 	return len(h.out) > 0
 }
 
-// abandon wakes the handshake for its end.
+// abandon ends the handshake, and what its callbacks wait for, when the connection has ended.
 func (h *handshake) abandon() {
+	h.leave()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.cancel != nil {
+		h.cancel()
+	}
+}
+
+// leave makes the handshake fail.
+func (h *handshake) leave() {
 	h.mu.Lock()
 	h.gone = true
 	h.changed.Broadcast()
@@ -193,35 +262,27 @@ func (w *Wire) shaken(err error) {
 		return
 	}
 	h := w.hs
+	w.hs = nil
+	h.cancel()
 	if l, ok := w.lower.(interface{ Ready() bool }); ok && l.Ready() {
 		w.lower = nil // it had something to read before us, and has done its part
 	}
 	if err == nil {
-		w.hs = nil
 		w.in = h.in
-		if len(h.out) > 0 {
-			w.keep(h.out)
-			w.push() // what is left holds output
-		}
 		w.more = true // tls may have bytes already, and there may be some behind the handshake
 		w.phase.Store(uint32(open))
-		w.c.ResumeReading()
-		w.c.StreamReadable()
-		if w.out != nil {
-			w.c.StreamWritable()
-		}
-		h.server.done(w.c, nil) // last, for it may take the connection away
-		return
+	} else {
+		h.out = append(h.out, plainAnswer(err)...)
+		w.phase.Store(uint32(failed))
 	}
-	h.out = append(h.out, plainAnswer(err)...)
-	w.pushHandshake()
-	w.closeWriteBelow()
-	h.in = nil
-	h.err = err
-	w.phase.Store(uint32(failed))
-	h.server.done(w.c, err)
+	if len(h.out) > 0 {
+		w.keep(h.out)
+		w.push() // what is left holds output
+	}
 	w.c.ResumeReading()
 	w.c.StreamReadable()
+	w.c.StreamWritable()
+	h.server.done(w.c, err) // last, for it may take the connection away
 }
 
 // plainAnswer is what a client is told that speaks HTTP where TLS is spoken: the words of net/http.
@@ -235,25 +296,4 @@ func plainAnswer(err error) string {
 		return "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
 	}
 	return ""
-}
-
-// maxDiscarded bounds what is read of a peer whose handshake failed.
-const maxDiscarded = 256 << 10
-
-// discard reads on, so that the alert is not lost to the reset that unread input causes, until the peer ends or has sent
-// too much.
-func (w *Wire) discard(buf []byte) error {
-	for {
-		n, err := w.readBelow(buf)
-		switch {
-		case n > 0:
-			if w.held += uint32(n); w.held > maxDiscarded {
-				return w.hs.err
-			}
-		case err == io.EOF:
-			return w.hs.err
-		default:
-			return err
-		}
-	}
 }

@@ -87,8 +87,8 @@ func (s *Stream) Read(p []byte) (n int, err error) {
 	switch phase(w.phase.Load()) {
 	case waiting, handshaking:
 		return 0, w.feed(p)
-	case failed:
-		return 0, w.discard(p)
+	case failed: // what is not read would make a reset of the close, which overtakes the alert
+		return w.readBelow(p)
 	case closed:
 		return 0, net.ErrClosed
 	}
@@ -165,11 +165,14 @@ func (s *Stream) WriteVector(v [][]byte) (n int, err error) {
 			return 0, err
 		}
 		return 0, loop.ErrAgain
-	case failed, closed:
+	case closed:
 		return 0, net.ErrClosed
 	}
 	if err := w.push(); err != nil {
 		return 0, err
+	}
+	if w.is(failed) {
+		return 0, nil // nobody has more to say
 	}
 	total := 0
 	for _, b := range v {
@@ -230,10 +233,11 @@ func (w *Wire) keep(p []byte) {
 	case w.out == nil:
 		w.out, w.outAt = buffers.Get(len(p)), 0
 	case cap(w.out.B)-len(w.out.B) < len(p):
-		grown := buffers.Get(2*len(w.out.B) + len(p))
-		grown.B = append(grown.B, w.out.B...)
+		left := w.out.B[w.outAt:]
+		grown := buffers.Get(2*len(left) + len(p))
+		grown.B = append(grown.B, left...)
 		buffers.Put(w.out)
-		w.out = grown
+		w.out, w.outAt = grown, 0
 	}
 	w.out.B = append(w.out.B, p...)
 }
@@ -242,7 +246,9 @@ func (w *Wire) keep(p []byte) {
 func (w *Wire) push() error {
 	if w.out != nil {
 		n, err := w.writeBelow(w.out.B[w.outAt:])
-		w.outAt += uint32(n)
+		if w.outAt += uint32(n); n > 0 {
+			w.c.StreamProgressed()
+		}
 		if err != nil {
 			return err
 		}
@@ -263,6 +269,8 @@ func (s *Stream) Holds() (input, output bool) {
 		return false, w.hs.holds()
 	case open:
 		return len(w.in) > 0 || w.more, w.out != nil
+	case failed:
+		return false, w.out != nil
 	}
 	return false, false
 }
@@ -270,11 +278,14 @@ func (s *Stream) Holds() (input, output bool) {
 // CloseWrite sends close_notify and then ends the direction (RFC 8446, section 6.1).
 func (s *Stream) CloseWrite() error {
 	w := (*Wire)(s)
-	if !w.is(open) {
+	switch phase(w.phase.Load()) {
+	case open:
+		if err := w.tls.CloseWrite(); err != nil {
+			return err
+		}
+	case failed:
+	default:
 		return w.closeWriteBelow()
-	}
-	if err := w.tls.CloseWrite(); err != nil {
-		return err
 	}
 	w.ending = true
 	if err := w.push(); err != loop.ErrAgain {
@@ -286,8 +297,8 @@ func (s *Stream) CloseWrite() error {
 // Close drops the connection; what is held, an alert say, is tried once more.
 func (s *Stream) Close() error {
 	w := (*Wire)(s)
-	was := phase(w.phase.Swap(uint32(closed)))
-	if was == open && w.out != nil {
+	w.phase.Store(uint32(closed))
+	if w.out != nil {
 		w.writeBelow(w.out.B[w.outAt:])
 	}
 	w.dropOut()

@@ -5,6 +5,7 @@ package secure
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"sync/atomic"
 	"time"
@@ -129,9 +130,12 @@ func (w *Wire) Write(p []byte) (int, error) {
 	case handshaking:
 		return w.hs.write(w, p)
 	case open:
-		if w.sum != nil {
+		switch {
+		case w.sum != nil:
 			w.sum.Out = append(w.sum.Out, p...)
-		} else {
+		case w.out != nil && len(w.out.B)-int(w.outAt) > maxHeld:
+			return 0, errNotRead // tls keeps it for the next write
+		default:
 			w.keep(p)
 		}
 		return len(p), nil
@@ -139,10 +143,19 @@ func (w *Wire) Write(p []byte) (int, error) {
 	return 0, net.ErrClosed
 }
 
-// Close closes the connection while that is a goroutine's; a loop closes its own.
+// maxHeld bounds what is kept for a peer that does not read and yet asks for answers of tls's own, by updating keys.
+const maxHeld = 64 << 10
+
+var errNotRead = errors.New("secure: the peer does not read what it asks for")
+
+// Close closes the connection while that is a goroutine's, and ends a handshake whose callback calls it; a loop closes
+// its own.
 func (w *Wire) Close() error {
-	if w.is(blocking) {
+	switch phase(w.phase.Load()) {
+	case blocking:
 		return w.nc.Close()
+	case handshaking:
+		w.hs.leave()
 	}
 	return nil
 }
