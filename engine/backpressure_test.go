@@ -21,6 +21,10 @@ func (s *server) narrow() {
 	if !s.cut() {
 		return
 	}
+	if s.below != nil {
+		s.below = cutTLS(s, memconn.Faults{Seed: 100, Cut: 7, Again: 0.3, Buffer: 1 << 10})
+		return
+	}
 	seed := uint64(100)
 	s.dial = func() net.Conn {
 		seed++

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -56,9 +55,10 @@ const patience = 20 * time.Second
 // server is an engine under test and a way to connect to it.
 type server struct {
 	*engine.Engine
-	t    *testing.T
-	dial func() net.Conn
-	logs *logBuffer
+	t     *testing.T
+	dial  func() net.Conn
+	below func() net.Conn // below TLS, over which dial goes; nil: without
+	logs  *logBuffer
 }
 
 // transport is a way the bytes can come.
@@ -101,20 +101,21 @@ var transports = []transport{
 		}
 	}},
 	{"tls", func(t *testing.T, s *server) {
-		seed := uint64(0)
-		s.dial = func() net.Conn {
-			seed++
-			stream, c := memconn.Pipe(memconn.Faults{Seed: seed, Cut: 7, Again: 0.3})
-			if err := bridge.ServeTLS(s.Engine, serverCertificate(), stream); err != nil {
-				t.Fatal(err)
-			}
-			over := tls.Client(c, trusting())
-			if err := over.Handshake(); err != nil {
-				t.Fatal(err)
-			}
-			return over
-		}
+		s.below = cutTLS(s, memconn.Faults{Cut: 7, Again: 0.3})
+		s.dial = s.dialTLS
 	}},
+}
+
+// cutTLS returns a dialler of connections in memory to a server that speaks TLS.
+func cutTLS(s *server, f memconn.Faults) func() net.Conn {
+	return func() net.Conn {
+		f.Seed++
+		stream, c := memconn.Pipe(f)
+		if err := bridge.ServeTLS(s.Engine, serverCertificate(), stream); err != nil {
+			s.t.Fatal(err)
+		}
+		return c
+	}
 }
 
 // overGoroutines is a third transport, over connections that have no descriptor for a loop.

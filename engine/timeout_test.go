@@ -230,14 +230,24 @@ func TestWriteTimeoutSparesASlowReader(t *testing.T) {
 		h := newOpener()
 		s.handle("/", h)
 		s.narrow()
+		slow := new(slowReader)
+		if below := s.below; below != nil { // where a client of TLS reads a record at a time, which may be all there is
+			s.below = func() net.Conn {
+				slow.Conn = below()
+				return slow
+			}
+		}
 		c := s.open("/")
+		if slow.Conn == nil {
+			slow.Conn = c.Conn
+			c.r.Reset(slow)
+		}
 		conn := within(t, h.opened)
 		want := pattern(s.glut())
 		if err := conn.Send(frame.Binary, want); err != nil {
 			t.Fatal(err)
 		}
-		slow := &slowReader{Conn: c.Conn, step: len(want)/12 + 1}
-		c.r.Reset(slow)
+		slow.step = len(want)/12 + 1
 		begin := time.Now()
 		c.expect(frame.Binary, want)
 		atLeast(t, "read", begin, 2*timeout) // or the test would show nothing
@@ -246,13 +256,16 @@ func TestWriteTimeoutSparesASlowReader(t *testing.T) {
 	})
 }
 
-// slowReader rests whenever it has read step bytes.
+// slowReader rests whenever it has read step bytes; never, while that is 0.
 type slowReader struct {
 	net.Conn
 	step, read int
 }
 
 func (r *slowReader) Read(p []byte) (int, error) {
+	if r.step == 0 {
+		return r.Conn.Read(p)
+	}
 	if r.read >= r.step {
 		r.read -= r.step
 		<-time.After(40 * time.Millisecond)
