@@ -34,11 +34,18 @@ var dialers = []struct {
 	{"gobwas", dialGobwas},
 }
 
+// forEachPeer dials a server with each library, without and with TLS.
 func forEachPeer(t *testing.T, path string, f func(t *testing.T, s *served, p peer)) {
-	for _, d := range dialers {
-		t.Run(d.name, func(t *testing.T) {
+	for i := range 2 * len(dialers) {
+		d := dialers[i/2]
+		name := d.name
+		if i%2 == 1 {
+			name += "/tls"
+		}
+		t.Run(name, func(t *testing.T) {
 			s := serve(t)
-			p, err := d.dial(s.url+path, "v1", "v2")
+			url := []string{s.url, s.wss}[i%2]
+			p, err := d.dial(url+path, "v1", "v2")
 			if err != nil {
 				t.Fatal(err)
 			}

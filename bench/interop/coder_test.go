@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/coder/websocket"
 )
@@ -13,12 +14,17 @@ type coderClient struct{ *websocket.Conn }
 func dialCoder(url string, subprotocols ...string) (peer, error) {
 	ctx, cancel := bounded()
 	defer cancel()
-	c, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{Subprotocols: subprotocols})
+	c, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{Subprotocols: subprotocols, HTTPClient: coderHTTP()})
 	if err != nil {
 		return nil, err
 	}
 	c.SetReadLimit(-1)
 	return coderClient{c}, nil
+}
+
+// coderHTTP is what the library dials with.
+func coderHTTP() *http.Client {
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: trusting()}}
 }
 
 func bounded() (context.Context, context.CancelFunc) {

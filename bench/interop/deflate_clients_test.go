@@ -80,6 +80,32 @@ func TestEveryClientExchangesCompressedMessages(t *testing.T) {
 	}
 }
 
+// Over TLS nobody sees the wire: the engine's own counts say that messages were compressed.
+func TestEveryClientExchangesCompressedMessagesOverTLS(t *testing.T) {
+	for _, d := range deflaters {
+		for i, a := range agreements {
+			t.Run(d.name+"/"+a.name, func(t *testing.T) {
+				t.Parallel()
+				e, s := serveDeflate(t, a.c)
+				for j, route := range echoRoutes {
+					p, err := d.dial(s.wss + route)
+					if err != nil {
+						t.Fatalf("%s: %v", route, err)
+					}
+					defer p.drop()
+					exchange(t, p, (i+j)%len(echoRoutes) == 0)
+					if code, _, err := p.close(1000, "done"); err != nil || code != 1000 {
+						t.Errorf("%s: close is answered %d, %v", route, code, err)
+					}
+				}
+				if n := e.Stats(); n.Deflated == 0 || n.Inflated == 0 {
+					t.Errorf("deflated %d, inflated %d", n.Deflated, n.Inflated)
+				}
+			})
+		}
+	}
+}
+
 // gwsDefect keeps pings away from gws 1.8.9 where it takes its context over: it adds the payloads of pings and pongs to the
 // window (Conn.doWrite), though only messages are compressed (RFC 7692, section 6), and refers to them later on. What
 // comes out of its messages then is something else, or nothing.
@@ -145,7 +171,7 @@ func TestEveryLayerCountsWhatItCompressed(t *testing.T) {
 }
 
 func dialGorillaDeflate(url string) (peer, error) {
-	d := gorilla.Dialer{WriteBufferSize: 512, EnableCompression: true, HandshakeTimeout: patience}
+	d := gorilla.Dialer{WriteBufferSize: 512, EnableCompression: true, HandshakeTimeout: patience, TLSClientConfig: trusting()}
 	c, _, err := d.Dial(url, nil)
 	if err != nil {
 		return nil, err
@@ -158,7 +184,7 @@ func dialCoderDeflate(mode coder.CompressionMode) func(string) (peer, error) {
 	return func(url string) (peer, error) {
 		ctx, cancel := bounded()
 		defer cancel()
-		c, _, err := coder.Dial(ctx, url, &coder.DialOptions{CompressionMode: mode, CompressionThreshold: 1})
+		c, _, err := coder.Dial(ctx, url, &coder.DialOptions{CompressionMode: mode, CompressionThreshold: 1, HTTPClient: coderHTTP()})
 		if err != nil {
 			return nil, err
 		}
@@ -171,7 +197,7 @@ func dialGWSDeflate(pd gws.PermessageDeflate) func(string) (peer, error) {
 	pd.Enabled, pd.Threshold = true, 1
 	return func(url string) (peer, error) {
 		c := &gwsClient{messages: make(chan gwsMessage, 100), pongs: make(chan string, 100), closed: make(chan error, 1)}
-		conn, _, err := gws.NewClient(c, &gws.ClientOption{Addr: url, CheckUtf8Enabled: true, HandshakeTimeout: patience, PermessageDeflate: pd})
+		conn, _, err := gws.NewClient(c, &gws.ClientOption{Addr: url, CheckUtf8Enabled: true, HandshakeTimeout: patience, PermessageDeflate: pd, TlsConfig: trusting()})
 		if err != nil {
 			return nil, err
 		}
@@ -182,7 +208,7 @@ func dialGWSDeflate(pd gws.PermessageDeflate) func(string) (peer, error) {
 }
 
 func dialGobwasDeflate(url string) (peer, error) {
-	d := ws.Dialer{Extensions: []httphead.Option{wsflate.DefaultParameters.Option()}, Timeout: patience}
+	d := ws.Dialer{Extensions: []httphead.Option{wsflate.DefaultParameters.Option()}, Timeout: patience, TLSConfig: trusting()}
 	c, br, _, err := d.Dial(context.Background(), url)
 	if err != nil {
 		return nil, err

@@ -46,7 +46,7 @@ var echoRoutes = []string{"/reply", "/session", "/stream"}
 // serveDeflate starts an engine with the echo routes, and /scripted, which obeys.
 func serveDeflate(t *testing.T, c engine.Compression, opts ...engine.Option) (*engine.Engine, *served) {
 	t.Helper()
-	e, err := engine.New(append(opts, engine.WithLoops(1), engine.WithCompression(c))...)
+	e, err := engine.New(append(opts, engine.WithLoops(1), engine.WithCompression(c), engine.WithTLSConfig(secured().server))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func serveDeflate(t *testing.T, c engine.Compression, opts ...engine.Option) (*e
 			t.Fatal(err)
 		}
 	}
-	s.url = listen(t, e)
+	s.listen(t, e)
 	return e, s
 }
 

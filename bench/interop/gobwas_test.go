@@ -21,7 +21,7 @@ type gobwasClient struct {
 }
 
 func dialGobwas(url string, subprotocols ...string) (peer, error) {
-	d := ws.Dialer{Protocols: subprotocols, Timeout: patience}
+	d := ws.Dialer{Protocols: subprotocols, Timeout: patience, TLSConfig: trusting()}
 	c, br, hs, err := d.Dial(context.Background(), url)
 	if err != nil {
 		return nil, err

@@ -30,7 +30,7 @@ func dialGWS(url string, subprotocols ...string) (peer, error) {
 	c := &gwsClient{messages: make(chan gwsMessage, 100), pongs: make(chan string, 100), closed: make(chan error, 1)}
 	header := http.Header{}
 	header.Set("Sec-WebSocket-Protocol", strings.Join(subprotocols, ", "))
-	conn, _, err := gws.NewClient(c, &gws.ClientOption{Addr: url, CheckUtf8Enabled: true, HandshakeTimeout: patience, RequestHeader: header})
+	conn, _, err := gws.NewClient(c, &gws.ClientOption{Addr: url, CheckUtf8Enabled: true, HandshakeTimeout: patience, RequestHeader: header, TlsConfig: trusting()})
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package interop
 import (
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ const patience = 10 * time.Second
 // served is what the server's handlers have seen.
 type served struct {
 	url    string
+	wss    string // the same over TLS
 	closed chan engine.CloseReason
 	pongs  chan string
 }
@@ -70,7 +72,7 @@ func (h scripted) OnMessage(c *engine.Conn, _ frame.OpCode, payload []byte) {
 // serve starts an engine on a port of its own: /echo echoes, /scripted obeys.
 func serve(t *testing.T) *served {
 	t.Helper()
-	e, err := engine.New(engine.WithLoops(2), engine.WithAnyOrigin())
+	e, err := engine.New(engine.WithLoops(2), engine.WithAnyOrigin(), engine.WithTLSConfig(secured().server))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,26 +83,32 @@ func serve(t *testing.T) *served {
 			t.Fatal(err)
 		}
 	}
-	s.url = listen(t, e)
+	s.listen(t, e)
 	return s
 }
 
-// listen serves e on a port of its own until the test ends, and returns its address.
-func listen(t *testing.T, e *engine.Engine) string {
+// listen serves e until the test ends, on a port without and on one with TLS.
+func (s *served) listen(t *testing.T, e *engine.Engine) {
 	t.Helper()
-	ln, err := e.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	done := make(chan error, 2)
+	serve := func(f func(net.Listener) error) (address string) {
+		ln, err := e.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { done <- f(ln) }()
+		return ln.Addr().String()
 	}
-	done := make(chan error, 1)
-	go func() { done <- e.Serve(ln) }()
+	s.url = "ws://" + serve(e.Serve)
+	s.wss = "wss://" + serve(func(ln net.Listener) error { return e.ServeTLS(ln, "", "") })
 	t.Cleanup(func() {
 		e.Close()
-		if err := <-done; !errors.Is(err, engine.ErrServerClosed) {
-			t.Error(err)
+		for range 2 {
+			if err := <-done; !errors.Is(err, engine.ErrServerClosed) {
+				t.Error(err)
+			}
 		}
 	})
-	return "ws://" + ln.Addr().String()
 }
 
 // within receives from ch, or fails the test.
