@@ -63,7 +63,7 @@ func (h *handedConn) ReadFrom(r io.Reader) (int64, error) {
 	if to, ok := h.Conn.(io.ReaderFrom); ok {
 		return to.ReadFrom(r)
 	}
-	return io.Copy(struct{ io.Writer }{h.Conn}, r)
+	return io.Copy(h.Conn, r)
 }
 
 // CloseWrite ends our direction.
