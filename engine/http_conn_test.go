@@ -336,3 +336,29 @@ func TestHTTP2WithPriorKnowledge(t *testing.T) {
 	s.open("/ws").echoes([]byte("and WebSocket"))
 	s.connect().expectOK("/and/1.1")
 }
+
+// What has no descriptor to hand over, as bytes in memory, is refused by the engine as without a handler, and upgraded as ever.
+func TestWhatCannotBeHandedOverIsRefused(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		if overSockets(t) {
+			t.Skip("these are handed over")
+		}
+		s := start(engine.WithHTTPHandler(inspect()))
+		s.handle("/ws", newEcho())
+		for head, status := range map[string]int{
+			"GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n":                 404,
+			"GET /ws HTTP/1.1\r\nHost: h\r\n\r\n":                      426,
+			"malformed\r\n\r\n":                                        400,
+			string(upgradeRequest("/ws", "Origin: https://evil.test")): 403,
+		} {
+			c := s.connect()
+			c.send([]byte(head))
+			c.expectRefusal(status)
+			c.Close()
+		}
+		s.open("/ws").echoes(pattern(1000))
+		if n := s.Stats(); n.HandedOver != 0 || n.HTTP != 0 {
+			t.Errorf("%+v", n)
+		}
+	})
+}
