@@ -38,16 +38,20 @@ func (e *Engine) Listen(network, addr string) (net.Listener, error) {
 // Serve accepts the connections of ln, a TCP or unix listener of the net package or one inherited from systemd, until
 // Shutdown or Close, or until ln fails; it always returns an error, ErrServerClosed after the first two. It closes ln.
 // Several calls may serve several listeners.
-func (e *Engine) Serve(ln net.Listener) error { return e.serve(ln, nil) }
+func (e *Engine) Serve(ln net.Listener) error { return e.serve(ln, nil, nil) }
 
 // serve is Serve with what stands on the descriptors, if that is not nil: layer is given what it is to stand on, nil for a
-// descriptor.
-func (e *Engine) serve(ln net.Listener, layer func(lower loop.Stream) loop.Stream) error {
+// descriptor. refusal is what it says to a peer for whom there is no room.
+func (e *Engine) serve(ln net.Listener, layer func(lower loop.Stream) loop.Stream, refusal []byte) error {
 	if e.closing.Load() {
 		ln.Close()
 		return ErrServerClosed
 	}
-	err := e.group.Serve(ln, e.stop, e.behindProxies(layer))
+	var over *loop.Layer
+	if stream := e.behindProxies(layer); stream != nil {
+		over = &loop.Layer{Stream: stream, Refusal: refusal}
+	}
+	err := e.group.Serve(ln, e.stop, over)
 	if errors.Is(err, loop.ErrClosed) && e.closing.Load() {
 		return ErrServerClosed
 	}

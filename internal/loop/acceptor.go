@@ -26,7 +26,7 @@ const (
 type listener struct {
 	loop    *Loop
 	fd      int
-	layer   func() Stream
+	layer   *Layer
 	orig    net.Listener // kept alive and open: collected, it would close the descriptor it shares a file with
 	watched bool
 	early   bool          // what is accepted may have come before the listener was tuned, and inherited nothing
@@ -52,10 +52,15 @@ const (
 	closedPoll = 200 * time.Millisecond
 )
 
+// Layer is what the connections of a listener have between them and their descriptors.
+type Layer struct {
+	Stream  func() Stream // makes the stream of a connection; called on a loop
+	Refusal []byte        // written to a peer that is refused, in place of the group's, unless it is nil
+}
+
 // Serve accepts connections of ln, which must have a descriptor (TCP or unix), until the group or the listener is
-// closed; it returns ErrClosed then. stop, when closed, ends it too. layer, if it is not nil, makes the stream that stands
-// on the descriptor of each connection; it is called on a loop. Serve takes ln over and closes it.
-func (g *Group) Serve(ln net.Listener, stop <-chan struct{}, layer func() Stream) error {
+// closed; it returns ErrClosed then. stop, when closed, ends it too. layer may be nil. Serve takes ln over and closes it.
+func (g *Group) Serve(ln net.Listener, stop <-chan struct{}, layer *Layer) error {
 	var sc syscall.Conn
 	switch ln := ln.(type) {
 	case *net.TCPListener:
@@ -182,7 +187,7 @@ func (e *listener) accept() {
 		c := g.cfg.NewConn(release)
 		c.fd = int32(fd)
 		if e.layer != nil {
-			g.place(c, e.layer())
+			g.place(c, e.layer.Stream())
 		}
 		g.give(c)
 	}
@@ -204,7 +209,11 @@ func (g *Group) admit(remote netip.AddrPort) (release func(), ok bool) {
 // refuse tells an accepted peer why it is not served, as far as its buffer takes it, and closes.
 func (e *listener) refuse(fd int, cause Refusal) {
 	g := e.loop.group
-	refuse(fd, g.cfg.Refusal, e.loop.buf)
+	refusal := g.cfg.Refusal
+	if e.layer != nil && e.layer.Refusal != nil {
+		refusal = e.layer.Refusal
+	}
+	refuse(fd, refusal, e.loop.buf)
 	closeFD(fd)
 	if g.cfg.Refused != nil {
 		g.cfg.Refused(e.loop, cause)
