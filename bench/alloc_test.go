@@ -49,3 +49,31 @@ func TestLoadAllocatesNothingPerMessage(t *testing.T) {
 		})
 	}
 }
+
+// A publish may allocate a few times on each side, a delivery never.
+func TestFanoutAllocatesNothingPerDelivery(t *testing.T) {
+	const members = 200
+	f, err := OpenFanout(t.Context(), FanoutConfig{
+		URL: serveTopic(t, new(topicServer)), Subscribers: members, Publishers: 1, Payload: 32, InFlight: 1, Loops: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	run := func() (allocs, publishes, deliveries uint64) {
+		var before, after runtime.MemStats
+		sent := f.Publishes()
+		runtime.ReadMemStats(&before)
+		r, err := f.Run(t.Context(), 300*time.Millisecond)
+		runtime.ReadMemStats(&after)
+		if err != nil || r.Errors != 0 {
+			t.Fatal(err, r)
+		}
+		return after.Mallocs - before.Mallocs, f.Publishes() - sent, r.Total
+	}
+	run()
+	allocs, publishes, deliveries := run()
+	if deliveries != publishes*members || allocs > 500+20*publishes {
+		t.Errorf("%d allocations for %d messages to %d members", allocs, publishes, members)
+	}
+}

@@ -21,31 +21,23 @@ const (
 	openTime = 10 * time.Second
 )
 
-// connect opens all connections. The first failure ends it.
-func (l *Load) connect(ctx context.Context) error {
+// connect opens n connections to url, each by a call of open. The first failure ends it.
+func connect(ctx context.Context, url string, n int, open func(ctx context.Context, i int) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	l.peers = make([]*peer, l.config.Conns)
 	next := make(chan int)
 	var all sync.WaitGroup
-	for range min(dialers, l.config.Conns) {
+	for range min(dialers, n) {
 		all.Go(func() {
 			for i := range next {
-				p := &peer{
-					lane:   l.lanes[i%len(l.lanes)],
-					id:     uint32(i),
-					times:  make([]time.Duration, l.config.InFlight),
-					opened: make(chan struct{}),
-				}
-				if err := p.dial(ctx, l.config.URL); err != nil {
-					cancel(fmt.Errorf("connection %d of %d: %w", i+1, l.config.Conns, explainDial(err, l.config.URL)))
+				if err := open(ctx, i); err != nil {
+					cancel(fmt.Errorf("connection %d of %d: %w", i+1, n, explainDial(err, url)))
 					return
 				}
-				l.peers[i] = p
 			}
 		})
 	}
-	for i := 0; i < l.config.Conns && ctx.Err() == nil; i++ {
+	for i := 0; i < n && ctx.Err() == nil; i++ {
 		select {
 		case next <- i:
 		case <-ctx.Done():
@@ -56,14 +48,15 @@ func (l *Load) connect(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-func (p *peer) dial(ctx context.Context, url string) error {
-	if _, err := p.lane.engine.Dial(ctx, url, nil, p); err != nil {
+// dial opens one, and waits until h has closed opened.
+func dial(ctx context.Context, e *engine.Engine, url string, h engine.Handler, opened <-chan struct{}) error {
+	if _, err := e.Dial(ctx, url, nil, h); err != nil {
 		return err
 	}
 	timer := time.NewTimer(openTime)
 	defer timer.Stop()
 	select {
-	case <-p.opened:
+	case <-opened:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

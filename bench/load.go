@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/url"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,23 +38,29 @@ const (
 	maxTotal    = 8 << 30 // bytes in flight over all connections
 )
 
-// ConfigError is returned for a load that cannot be; Field is the name of the field of LoadConfig.
+// ConfigError is returned for a load that cannot be; Field is the name of the field of LoadConfig or FanoutConfig.
 type ConfigError struct{ Field, Reason string }
 
 // Error names the field and says what is wrong with it.
 func (e *ConfigError) Error() string { return "bench: " + e.Field + ": " + e.Reason }
 
+func between(field string, v, low, high int) error {
+	if v < low || v > high {
+		return &ConfigError{field, fmt.Sprintf("%d is not between %d and %d", v, low, high)}
+	}
+	return nil
+}
+
+func checkURL(s string) error {
+	if u, err := url.Parse(s); err != nil || !mayDial(u) {
+		return &ConfigError{"URL", fmt.Sprintf("%q is not ws://host[:port]/path, wss://, or ws+unix:///path/to/socket:/path", s)}
+	}
+	return nil
+}
+
 func (c *LoadConfig) check() error {
-	between := func(field string, v, low, high int) error {
-		if v < low || v > high {
-			return &ConfigError{field, fmt.Sprintf("%d is not between %d and %d", v, low, high)}
-		}
-		return nil
-	}
-	if u, err := url.Parse(c.URL); err != nil || !mayDial(u) {
-		return &ConfigError{"URL", fmt.Sprintf("%q is not ws://host[:port]/path, wss://, or ws+unix:///path/to/socket:/path", c.URL)}
-	}
 	err := errors.Join(
+		checkURL(c.URL),
 		between("Conns", c.Conns, 1, maxConns),
 		between("Payload", c.Payload, 0, maxPayload),
 		between("InFlight", c.InFlight, 1, maxInFlight),
@@ -91,11 +96,7 @@ type Load struct {
 	pending  atomic.Int64
 	idle     chan struct{} // gets a value when pending falls to 0
 
-	failures struct {
-		sync.Mutex
-		count uint64
-		first error
-	}
+	failures failures
 }
 
 // Open connects. On error nothing stays open.
@@ -117,16 +118,7 @@ func Open(ctx context.Context, config LoadConfig) (*Load, error) {
 	}
 	trust := engine.WithClientTLS(l.tls.counting(config.TLS))
 	for range min(config.Loops, config.Conns) {
-		options := []engine.Option{
-			engine.WithLoops(1),
-			engine.WithMaxConns(0),
-			engine.WithPingInterval(0),
-			engine.WithWriteTimeout(0),
-			trust,
-			engine.WithMaxFrameSize(max(int64(config.Payload), 125)),
-			engine.WithMaxMessageSize(max(int64(config.Payload), 1)),
-			engine.WithMaxBackpressure(config.InFlight*(config.Payload+frame.MaxHeaderSize) + 1<<20),
-		}
+		options := clientOptions(config.Payload, config.InFlight, trust)
 		if config.Compress {
 			options = append(options, engine.WithCompression(engine.Compression{TakeoverIn: true, TakeoverOut: true, Threshold: -1}))
 		}
@@ -146,6 +138,35 @@ func Open(ctx context.Context, config LoadConfig) (*Load, error) {
 	}
 	l.tls.Opening = time.Since(begin)
 	return l, nil
+}
+
+// connect opens the connections.
+func (l *Load) connect(ctx context.Context) error {
+	l.peers = make([]*peer, l.config.Conns)
+	return connect(ctx, l.config.URL, l.config.Conns, func(ctx context.Context, i int) error {
+		p := &peer{
+			lane:   l.lanes[i%len(l.lanes)],
+			id:     uint32(i),
+			times:  make([]time.Duration, l.config.InFlight),
+			opened: make(chan struct{}),
+		}
+		l.peers[i] = p
+		return dial(ctx, p.lane.engine, l.config.URL, p, p.opened)
+	})
+}
+
+// clientOptions are those of an engine for messages of so many bytes, so many of them in flight on a connection.
+func clientOptions(payload, inFlight int, trust engine.Option) []engine.Option {
+	return []engine.Option{
+		engine.WithLoops(1),
+		engine.WithMaxConns(0),
+		engine.WithPingInterval(0),
+		engine.WithWriteTimeout(0),
+		trust,
+		engine.WithMaxFrameSize(max(int64(payload), 125)),
+		engine.WithMaxMessageSize(max(int64(payload), 1)),
+		engine.WithMaxBackpressure(inFlight*(payload+frame.MaxHeaderSize) + 1<<20),
+	}
 }
 
 // Loops returns the number of event loops.
@@ -173,7 +194,8 @@ func (l *Load) Run(ctx context.Context, d time.Duration) (*Result, error) {
 		}
 	}
 	if len(ready) == 0 {
-		return nil, errors.Join(errors.New("no connection is left"), l.firstError())
+		_, first := l.failures.found()
+		return nil, errors.Join(errors.New("no connection is left"), first)
 	}
 	for _, lane := range l.lanes {
 		lane.latency.Reset()
@@ -181,7 +203,7 @@ func (l *Load) Run(ctx context.Context, d time.Duration) (*Result, error) {
 	}
 	l.stopping.Store(false)
 	l.pending.Store(int64(len(ready)))
-	before, squeezed := l.usage(), l.squeezed()
+	before, squeezed := usageOf(l.config.ServerPID), l.squeezed()
 	begin := time.Now()
 	for _, p := range ready {
 		p.running.Store(true)
@@ -200,11 +222,11 @@ func (l *Load) Run(ctx context.Context, d time.Duration) (*Result, error) {
 	}
 	l.stopping.Store(true)
 	elapsed := time.Since(begin)
-	atStop := l.usage()
+	atStop := usageOf(l.config.ServerPID)
 	if !early {
 		l.drain()
 	}
-	r := l.result(elapsed, before, atStop, l.usage())
+	r := l.result(elapsed, before, atStop, usageOf(l.config.ServerPID))
 	r.Compression = l.compression(squeezed)
 	return r, nil
 }
@@ -226,7 +248,7 @@ func (l *Load) drain() {
 		}
 	}
 	if lost > 0 {
-		l.countErrors(lost, fmt.Errorf("%d connections with echoes missing after %v", lost, drainTime))
+		l.failures.add(lost, fmt.Errorf("%d connections with echoes missing after %v", lost, drainTime))
 	}
 	<-l.idle // terminated connections finish at once
 }
@@ -241,7 +263,7 @@ func (l *Load) done() {
 // Close closes the connections, with a close frame where the server answers it.
 func (l *Load) Close() {
 	l.closing.Store(true)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
 	for _, lane := range l.lanes {
 		if lane.engine.Shutdown(ctx) != nil {
@@ -250,20 +272,8 @@ func (l *Load) Close() {
 	}
 }
 
-func (l *Load) countErrors(n uint64, err error) {
-	l.failures.Lock()
-	defer l.failures.Unlock()
-	l.failures.count += n
-	if l.failures.first == nil {
-		l.failures.first = err
-	}
-}
-
-func (l *Load) firstError() error {
-	l.failures.Lock()
-	defer l.failures.Unlock()
-	return l.failures.first
-}
+// closeTime is how long the server may take to answer close frames.
+const closeTime = 2 * time.Second
 
 // latencies returns the histogram over all lanes.
 func (l *Load) latencies() *hdrhistogram.Histogram {

@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"math/rand/v2"
 )
 
@@ -101,6 +102,18 @@ func putStamp(b *[stampSize]byte, id, sequence uint32) {
 		b[i] = '0' + byte(v&63)
 		v >>= 6
 	}
+}
+
+// readStamp reads back what putStamp wrote at the front of b; both are the largest there are if b is too short for one.
+func readStamp(b []byte) (id, sequence uint32) {
+	if len(b) < stampSize {
+		return math.MaxUint32, math.MaxUint32
+	}
+	v := uint64(0)
+	for i, c := range b[:stampSize] {
+		v |= uint64(c-'0') << (6 * i)
+	}
+	return uint32(v >> 32), uint32(v)
 }
 
 // fill writes a whole message to b, which is p.size long.

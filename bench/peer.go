@@ -101,7 +101,10 @@ func (p *peer) OnMessage(c *engine.Conn, op frame.OpCode, payload []byte) {
 }
 
 // OnClose: nothing of ours ends a connection that is running.
-func (p *peer) OnClose(_ *engine.Conn, reason engine.CloseReason) {
+func (p *peer) OnClose(_ *engine.Conn, reason engine.CloseReason) { p.end(ended(reason)) }
+
+// ended says how a connection ended.
+func ended(reason engine.CloseReason) error {
 	what := "without a close frame"
 	if reason.Code != frame.CloseAbnormal {
 		what = fmt.Sprintf("with close %v %q", reason.Code, reason.Text)
@@ -110,7 +113,7 @@ func (p *peer) OnClose(_ *engine.Conn, reason engine.CloseReason) {
 	if reason.Err != nil {
 		err = fmt.Errorf("%w: %w", err, reason.Err)
 	}
-	p.end(err)
+	return err
 }
 
 // failEcho counts an echo that is not what was sent, and gives the connection up: what follows cannot be judged.
@@ -130,7 +133,7 @@ func (p *peer) fail(err error) {
 // end takes the connection out of the load.
 func (p *peer) end(err error) {
 	if p.dead.CompareAndSwap(false, true) && !p.lane.load.closing.Load() {
-		p.lane.load.countErrors(1, fmt.Errorf("connection %d: %w", p.id, err))
+		p.lane.load.failures.add(1, fmt.Errorf("connection %d: %w", p.id, err))
 	}
 	p.finish()
 }

@@ -66,10 +66,11 @@ type usage struct {
 	serverKnown    bool
 }
 
-func (l *Load) usage() usage {
+// usageOf reads the CPU time of this process and of the server's; 0: of no server.
+func usageOf(server int) usage {
 	u := usage{client: OwnCPU()}
-	if l.config.ServerPID != 0 {
-		if t, err := CPUOf(l.config.ServerPID); err == nil {
+	if server != 0 {
+		if t, err := CPUOf(server); err == nil {
 			u.server, u.serverKnown = t, true
 		}
 	}
@@ -86,16 +87,17 @@ func (l *Load) result(elapsed time.Duration, before, atStop, after usage) *Resul
 	r.Bytes = r.Messages * uint64(l.config.Payload)
 	r.PerSecond = float64(r.Messages) / elapsed.Seconds()
 	r.MBPerSec = float64(r.Bytes) / 1e6 / elapsed.Seconds()
-	l.failures.Lock()
-	r.Errors = l.failures.count
-	if l.failures.first != nil {
-		r.Error = l.failures.first.Error()
-	}
-	l.failures.Unlock()
-	r.Client = cpu(after.client-before.client, atStop.client-before.client, elapsed, r.Total)
-	if before.serverKnown && after.serverKnown {
-		s := cpu(after.server-before.server, atStop.server-before.server, elapsed, r.Total)
-		r.Server = &s
-	}
+	r.Errors, r.Error = l.failures.text()
+	r.Client, r.Server = spent(before, atStop, after, elapsed, r.Total)
 	return r
+}
+
+// spent returns what both sides used for so many messages; server is nil where that is not known.
+func spent(before, atStop, after usage, elapsed time.Duration, messages uint64) (client CPU, server *CPU) {
+	client = cpu(after.client-before.client, atStop.client-before.client, elapsed, messages)
+	if before.serverKnown && after.serverKnown {
+		s := cpu(after.server-before.server, atStop.server-before.server, elapsed, messages)
+		server = &s
+	}
+	return client, server
 }

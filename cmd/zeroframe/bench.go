@@ -49,7 +49,13 @@ func (c *benchCommand) Run(o output) error {
 	report, err := bench.Run(ctx, bench.Options{
 		Serve: serve, Kind: c.Kind, Compress: c.Compress != "off",
 		Rows: rows, Duration: c.Duration, Warmup: c.Warmup,
-		Progress: func(i int, l *bench.Load) { line.follow(rows[i].String(), l) },
+		Progress: func(i int, l *bench.Load) {
+			if l == nil {
+				line.follow("", nil)
+				return
+			}
+			line.follow(rows[i].String(), l.Echoes)
+		},
 	})
 	line.stop()
 	if errors.Is(err, context.Canceled) {

@@ -94,6 +94,10 @@ var optionFlags = map[string]string{
 	"Payload":  "--payload",
 	"InFlight": "--inflight",
 	"Loops":    "--loops",
+
+	"Subscribers": "--subscribers",
+	"Publishers":  "--publishers",
+	"NotReading":  "--not-reading",
 }
 
 // nameFlag says in terms of the command line what an option's error is about.

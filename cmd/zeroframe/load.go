@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -16,11 +17,12 @@ import (
 )
 
 type loadCommand struct {
-	URL       string        `default:"ws://127.0.0.1:9001/echo" help:"What to connect to: ws://host[:port]/path, wss://, or ws+unix:///path/to/socket:/path. It must echo."`
+	Mode      string        `enum:"echo,fanout" default:"echo" help:"What the server does with a message: sends it back (echo), or sends it to all connections (fanout)."`
+	URL       string        `placeholder:"URL" help:"What to connect to: ws://host[:port]/path, wss://, or ws+unix:///path/to/socket:/path. Default: ws://127.0.0.1:9001/echo, and /topic/load there with --mode fanout."`
 	Insecure  bool          `short:"k" help:"Take any certificate of the server's."`
-	Conns     int           `default:"100" help:"Connections."`
+	Conns     *int          `placeholder:"100" help:"Connections, with --mode echo."`
 	Payload   size          `default:"32" help:"Payload of each message."`
-	Inflight  int           `default:"1" help:"Messages in flight on each connection: the next is sent when an echo comes back."`
+	Inflight  int           `default:"1" help:"Messages in flight on each connection: the next is sent when an echo comes back, or when all subscribers have one."`
 	Duration  time.Duration `default:"10s" help:"How long to measure."`
 	Warmup    time.Duration `default:"500ms" help:"How long to load before that."`
 	Text      bool          `help:"Send text messages instead of binary ones."`
@@ -29,6 +31,8 @@ type loadCommand struct {
 	Loops     int           `default:"${loops}" help:"Event loops."`
 	ServerPID int           `name:"server-pid" placeholder:"PID" help:"Report the CPU time of this process too (Linux)."`
 	JSON      bool          `name:"json" help:"Print the result as JSON."`
+
+	fanoutFlags `embed:""`
 }
 
 // loadReport is what --json prints.
@@ -58,8 +62,15 @@ func (c *loadCommand) Run(o output) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if c.Mode == "fanout" {
+		return c.runFanout(ctx, o)
+	}
+	if err := c.fanoutFlags.refuse(); err != nil {
+		return err
+	}
+	url, conns := cmp.Or(c.URL, "ws://127.0.0.1:9001/echo"), or(c.Conns, 100)
 	load, err := bench.Open(ctx, bench.LoadConfig{
-		URL: c.URL, TLS: &tls.Config{InsecureSkipVerify: c.Insecure, SessionTicketsDisabled: true}, Conns: c.Conns, Payload: c.Payload.int(), InFlight: c.Inflight,
+		URL: url, TLS: c.trust(), Conns: conns, Payload: c.Payload.int(), InFlight: c.Inflight,
 		Text: c.Text, Kind: c.Kind, Compress: c.Compress, Loops: c.Loops, ServerPID: c.ServerPID,
 	})
 	if err != nil {
@@ -67,8 +78,8 @@ func (c *loadCommand) Run(o output) error {
 	}
 	defer load.Close()
 	line := newProgress(o.err, c.Warmup+c.Duration)
-	line.follow(fmt.Sprintf("%d connections", c.Conns), load)
-	result, err := c.measure(ctx, load)
+	line.follow(fmt.Sprintf("%d connections", conns), load.Echoes)
+	result, err := measure(ctx, c.Warmup, c.Duration, load.Run)
 	line.stop()
 	if err != nil {
 		return err
@@ -76,15 +87,11 @@ func (c *loadCommand) Run(o output) error {
 	if c.JSON {
 		encoder := json.NewEncoder(o.out)
 		encoder.SetIndent("", "  ")
-		err = encoder.Encode(loadReport{os.Args, c.URL, c.Conns, c.Payload.int(), c.Inflight, c.Text, c.Kind, load.Loops(), result})
+		err = encoder.Encode(loadReport{os.Args, url, conns, c.Payload.int(), c.Inflight, c.Text, c.Kind, load.Loops(), result})
 	} else {
-		text := c.Kind.String() + " binary"
-		if c.Text {
-			text = c.Kind.String() + " text"
-		}
 		fmt.Fprintf(o.out, "command     %s\n", strings.Join(os.Args, " "))
 		fmt.Fprintf(o.out, "load        %d connections to %s, %d %s messages of %s in flight on each, %d loops\n",
-			c.Conns, c.URL, c.Inflight, text, bench.FormatSize(int64(c.Payload)), load.Loops())
+			conns, url, c.Inflight, c.messages(), bench.FormatSize(int64(c.Payload)), load.Loops())
 		err = result.WriteText(o.out)
 	}
 	switch {
@@ -98,11 +105,25 @@ func (c *loadCommand) Run(o output) error {
 	return nil
 }
 
-func (c *loadCommand) measure(ctx context.Context, load *bench.Load) (*bench.Result, error) {
-	if c.Warmup > 0 {
-		if _, err := load.Run(ctx, c.Warmup); err != nil {
-			return nil, err
+// trust is for wss.
+func (c *loadCommand) trust() *tls.Config {
+	return &tls.Config{InsecureSkipVerify: c.Insecure, SessionTicketsDisabled: true}
+}
+
+// messages says what kind of messages they are.
+func (c *loadCommand) messages() string {
+	if c.Text {
+		return c.Kind.String() + " text"
+	}
+	return c.Kind.String() + " binary"
+}
+
+// measure runs a load twice, and returns what it found the second time.
+func measure[R any](ctx context.Context, warmup, d time.Duration, run func(context.Context, time.Duration) (R, error)) (r R, err error) {
+	if warmup > 0 {
+		if r, err = run(ctx, warmup); err != nil {
+			return r, err
 		}
 	}
-	return load.Run(ctx, c.Duration)
+	return run(ctx, d)
 }

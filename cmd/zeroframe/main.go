@@ -29,7 +29,7 @@ const (
 // commands is the command line.
 type commands struct {
 	Serve serveCommand `cmd:"" help:"Serve WebSocket on a few routes that show the engine."`
-	Load  loadCommand  `cmd:"" help:"Load a server that echoes, and measure."`
+	Load  loadCommand  `cmd:"" help:"Load a server that echoes, or sends each message to all, and measure."`
 	Bench benchCommand `cmd:"" help:"Start a server, load it in a few ways, and report."`
 	Cat   catCommand   `cmd:"" help:"Connect, send lines, and print messages."`
 }

@@ -196,6 +196,16 @@ func TestWrongCommandLinesNameTheFlagAndExitWith2(t *testing.T) {
 		"load --warmup -1s":                                "--warmup",
 		"load --loops -1":                                  "--loops",
 		"load --server-pid -1":                             "--server-pid",
+		"load --mode flood":                                "--mode",
+		"load --mode fanout --subscribers 0":               "--subscribers: 0 is not between",
+		"load --mode fanout --publishers 0":                "--publishers: 0 is not between",
+		"load --mode fanout --payload 10":                  "--payload: 10 is not between 11",
+		"load --mode fanout --not-reading 1000":            "--not-reading: 1000 is not between 0 and 999",
+		"load --mode fanout --compress":                    "--compress: not with --mode fanout",
+		"load --mode fanout --conns 10":                    "--conns: not with --mode fanout",
+		"load --subscribers 10":                            "--subscribers: only with --mode fanout",
+		"load --publishers 1":                              "--publishers: only with --mode fanout",
+		"load --not-reading 0":                             "--not-reading: only with --mode fanout",
 		"load --payload-kind xml":                          `--payload-kind: "xml" is not random or json`,
 		"bench --payload-kind xml":                         "--payload-kind",
 		"bench --compress on":                              "--compress",
@@ -225,7 +235,7 @@ func TestHelpShowsTheDefaultsOfTheEngine(t *testing.T) {
 		"--session-queue-bytes=1MiB", `--overflow="suspend"`, `--compress="off"`, "--compress-level=1",
 		"--compress-threshold=512B", "--window-bits=15",
 		"--max-upload=0", "--shutdown-delay=0s", "--tls-self-signed",
-		"/flood/{bytes}", "/session", "/slow/{ms}", "/json", "/stream", "/raw", "/healthz", "/upload",
+		"/flood/{bytes}", "/session", "/slow/{ms}", "/json", "/stream", "/topic/{name}", "/raw", "/healthz", "/upload",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in:\n%s", want, &out)

@@ -9,8 +9,6 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
-
-	"zeroframe/bench"
 )
 
 // progress is a line on a terminal that shows how far a load is and how fast it goes. Where there is no terminal it is
@@ -22,7 +20,7 @@ type progress struct {
 
 	mu     sync.Mutex
 	name   string
-	load   *bench.Load
+	count  func() uint64
 	loaded time.Duration // time that loads were followed
 	seen   uint64
 	at     time.Time // of seen
@@ -67,25 +65,25 @@ func (p *progress) run() {
 func (p *progress) show() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.load == nil {
+	if p.count == nil {
 		return
 	}
-	now, echoes := time.Now(), p.load.Echoes()
-	rate := float64(echoes-p.seen) / now.Sub(p.at).Seconds()
+	now, seen := time.Now(), p.count()
+	rate := float64(seen-p.seen) / now.Sub(p.at).Seconds()
 	p.loaded += now.Sub(p.at)
-	p.seen, p.at = echoes, now
+	p.seen, p.at = seen, now
 	p.bar.Describe(fmt.Sprintf("%s: %.0f messages/s", p.name, rate))
 	p.bar.Set64(min(p.loaded.Milliseconds(), p.bar.GetMax64()-1)) // the last step would clear the line
 }
 
-// follow shows the given load from now on; nil: none.
-func (p *progress) follow(name string, l *bench.Load) {
+// follow shows from now on what count has of messages; nil: nothing.
+func (p *progress) follow(name string, count func() uint64) {
 	if p == nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.name, p.load, p.at, p.seen = name, l, time.Now(), 0
+	p.name, p.count, p.at, p.seen = name, count, time.Now(), 0
 }
 
 // stop takes the line away.

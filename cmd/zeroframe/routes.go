@@ -41,6 +41,7 @@ func addRoutes(e *engine.Engine, r *relays, o routeOptions, plain *plainHTTP) er
 		handle("/send", relayHandler{relays: r}, told),
 		handle("/flood/{bytes}", floodHandler{}, told),
 		handle("/discard", engine.NopHandler{}),
+		handle("/topic/{name}", topicHandler{engine: e}),
 		raw("/raw", rawEcho{}, o.raw...),
 		session("/session", echoSession),
 		session("/slow/{ms}", slowSession, engine.WithOnUpgrade(readSlowness)),

@@ -73,6 +73,7 @@ func (serveCommand) Help() string {
   /slow/{ms}      the same, asleep for so many milliseconds, 0 to 60000, before each echo
   /json           answers {"n": 41} with n one higher and the rest as it was; what is no such object with an "error"
   /stream         echo of messages of any size, piece by piece as they come
+  /topic/{name}   sends every message to all connections with that name, the one it came from included
   /raw            echo of every frame as it came, pings and close frames too; the rest of the engine stands aside
 
 Over plain HTTP, on the same port:
