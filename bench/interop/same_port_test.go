@@ -27,7 +27,7 @@ func TestEveryServerWorksOnTheSamePort(t *testing.T) {
 			if err := e.Handle("/ours", engine.HandlerFunc(func(c *engine.Conn, op frame.OpCode, p []byte) { c.Reply(op, p) })); err != nil {
 				t.Fatal(err)
 			}
-			url := listen(t, e)
+			url := "ws://" + listen(t, e, e.Serve)
 			client, err := engine.New(engine.WithLoops(1))
 			if err != nil {
 				t.Fatal(err)

@@ -90,25 +90,26 @@ func serve(t *testing.T) *served {
 // listen serves e until the test ends, on a port without and on one with TLS.
 func (s *served) listen(t *testing.T, e *engine.Engine) {
 	t.Helper()
-	done := make(chan error, 2)
-	serve := func(f func(net.Listener) error) (address string) {
-		ln, err := e.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		go func() { done <- f(ln) }()
-		return ln.Addr().String()
+	s.url = "ws://" + listen(t, e, e.Serve)
+	s.wss = "wss://" + listen(t, e, func(ln net.Listener) error { return e.ServeTLS(ln, "", "") })
+}
+
+// listen serves e on a port of its own until the test ends, and returns its address.
+func listen(t *testing.T, e *engine.Engine, serve func(net.Listener) error) (address string) {
+	t.Helper()
+	ln, err := e.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	s.url = "ws://" + serve(e.Serve)
-	s.wss = "wss://" + serve(func(ln net.Listener) error { return e.ServeTLS(ln, "", "") })
+	done := make(chan error, 1)
+	go func() { done <- serve(ln) }()
 	t.Cleanup(func() {
 		e.Close()
-		for range 2 {
-			if err := <-done; !errors.Is(err, engine.ErrServerClosed) {
-				t.Error(err)
-			}
+		if err := <-done; !errors.Is(err, engine.ErrServerClosed) {
+			t.Error(err)
 		}
 	})
+	return ln.Addr().String()
 }
 
 // within receives from ch, or fails the test.
