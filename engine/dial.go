@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"time"
 
 	"zeroframe/frame"
 )
@@ -64,7 +65,7 @@ func (e *Engine) Dial(ctx context.Context, rawURL string, header http.Header, h 
 	}
 	socket, err := r.socket(ctx, to.network, address)
 	if err != nil {
-		return nil, proxyError(by, err)
+		return nil, dialError(ctx, to, proxyError(by, err))
 	}
 	stop := context.AfterFunc(ctx, func() { socket.Close() }) // what is under way on it fails then
 	c, err := r.open(ctx, stop, socket, by, to, header)
@@ -73,11 +74,20 @@ func (e *Engine) Dial(ctx context.Context, rawURL string, header http.Header, h 
 	}
 	stop()
 	socket.Close()
-	var answered *HandshakeError
-	if ctx.Err() != nil && !errors.As(err, &answered) {
-		return nil, fmt.Errorf("engine: dialing %s: %w", to.address, ctx.Err())
+	return nil, dialError(ctx, to, err)
+}
+
+// dialError is what a dial fails with: err, unless that came of the end of ctx.
+func dialError(ctx context.Context, to *destination, err error) error {
+	ended := ctx.Err()
+	if end, ok := ctx.Deadline(); ok && ended == nil && !time.Now().Before(end) {
+		ended = context.DeadlineExceeded // a deadline of the socket's came first
 	}
-	return nil, err
+	var answered *HandshakeError
+	if ended == nil || errors.As(err, &answered) {
+		return err
+	}
+	return fmt.Errorf("engine: dialing %s: %w", to.address, ended)
 }
 
 // socket makes the connection that everything else stands on.

@@ -144,6 +144,37 @@ func TestDialEndsWithItsContextAtEveryStage(t *testing.T) {
 	}
 }
 
+// A context may end while the loop takes over: the connection is then either returned, or gone.
+func TestDialCancelledAtAnyMomentLeavesNothing(t *testing.T) {
+	s, a := onSocket(t), newAuthority(t)
+	s.handle("/", engine.NopHandler{})
+	plain, secured := "ws://"+s.addr(t)+"/", "wss://"+unwrapper(t, a.server(t, "127.0.0.1"), s.addr(t))+"/"
+	e := bare(t, engine.WithClientTLS(a.client()))
+	eventually(t, "the server still has a connection", func() bool { return s.Stats().Conns == 0 })
+	before, opened, failed := descriptors(), 0, 0
+	for i := range 400 {
+		url := plain
+		if i%2 == 0 {
+			url = secured
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(i)*10*time.Microsecond)
+		if session, err := e.DialSession(ctx, url, nil); err == nil {
+			opened++
+			session.Terminate()
+			<-session.Context().Done()
+		} else if failed++; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("dial %d: %v", i, err)
+		}
+		cancel()
+	}
+	t.Logf("%d opened, %d did not", opened, failed)
+	eventually(t, "connections are left", func() bool { return e.Stats().Conns == 0 })
+	eventually(t, "connections are left on the server", func() bool { return s.Stats().Conns == 0 })
+	if before >= 0 {
+		eventually(t, "descriptors are left", func() bool { return descriptors() <= before })
+	}
+}
+
 // The function of WithDialContext, and a connection of its making that knows no deadlines, get the context's end too.
 func TestDialEndsWithItsContextOnAnyConnection(t *testing.T) {
 	s := bare(t)
