@@ -24,7 +24,7 @@ func (c *Conn) Close(code frame.CloseCode, reason string) error {
 // closeWith is Close with a reason made here. Any goroutine.
 func (c *Conn) closeWith(r CloseReason) error {
 	c.lc.Lock()
-	if c.flags.Load()&(flagSendClosed|flagUpgraded) != flagUpgraded {
+	if c.flags.Load()&(flagSendClosed|flagTerminate|flagUpgraded) != flagUpgraded {
 		c.lc.Unlock(false)
 		return ErrClosed
 	}

@@ -376,3 +376,28 @@ func TestCloseFramesQueueBehindData(t *testing.T) {
 		s.gone()
 	})
 }
+
+// A Close behind Terminate does nothing, also before the loop has acted on the first.
+func TestCloseBehindTerminateSendsNothing(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+		s := start(engine.WithLoops(1), engine.WithPingInterval(0))
+		h := newScript()
+		s.handle("/", h)
+		c := s.open("/")
+		conn := within(t, h.opened)
+		held, release := make(chan struct{}), make(chan struct{})
+		conn.Post(func() { close(held); <-release })
+		within(t, held)
+		conn.Terminate()
+		if err := conn.Close(frame.CloseNormal, ""); err != engine.ErrClosed {
+			t.Errorf("Close: %v, want ErrClosed", err)
+		}
+		close(release)
+		if f, err := c.readFrame(); err == nil {
+			t.Errorf("the peer got %+v", f)
+		}
+		if r := h.wait(t); r.Code != frame.CloseAbnormal {
+			t.Errorf("reason %+v, want 1006", r)
+		}
+	})
+}
