@@ -15,16 +15,19 @@ import (
 // dropped, as the implementation says.
 type Backplane interface {
 	// Attach is called once, by New. deliver hands a message of another engine to the local members of the topic; it
-	// copies payload, does not block, and may be called from any goroutine until Close has returned.
-	Attach(deliver func(topic string, op frame.OpCode, payload []byte)) error
-	// Publish sends a message of this engine to the others. payload may not be kept.
+	// copies payload, does not block, and may be called from any goroutine until Close has returned. What the backplane
+	// has to say goes to the engine's log.
+	Attach(deliver func(topic string, op frame.OpCode, payload []byte), log *slog.Logger) error
+	// Publish sends a message of this engine to the others. payload may not be kept. Messages of one goroutine keep their
+	// order. An error means that this one was not taken; what is lost later is counted by Status alone.
 	Publish(topic string, op frame.OpCode, payload []byte) error
 	// Subscribe is called when a topic gets its first local member, and Unsubscribe when it loses the last: in between
-	// its messages are wanted. The calls for one topic come in order.
+	// its messages are wanted. The calls for one topic come in order. Subscribe does not wait for the other engines to
+	// know: what they publish in the first moments may not come.
 	Subscribe(topic string) error
 	Unsubscribe(topic string)
 	// Count tells the others how many local members a topic has, eventually, and Elsewhere returns what they have told:
-	// the number of members on other engines.
+	// the number of members on other engines. Count comes after Subscribe, and Count with 0 before Unsubscribe.
 	Count(topic string, local int)
 	Elsewhere(topic string) int
 	// Status says how the backplane is.
@@ -38,10 +41,10 @@ type BackplaneStatus struct {
 	Connected  bool
 	Since      time.Time // of that state
 	Reconnects uint64
-	Err        error  // why it is not connected; nil if it is
+	Err        error  // why it is not connected; if it is, what the server complained of since, or nil
 	Sent       uint64 // messages given to the network
-	Received   uint64 // messages that came from it
-	Dropped    uint64 // messages that were lost for want of room while it was not connected, or came malformed
+	Received   uint64 // messages of other engines that came from it
+	Dropped    uint64 // messages lost here: no room, too large for the network, come too fast or malformed
 }
 
 // WithBackplane connects the engine's topics with those of other engines. The engine closes b at its end. Default none.

@@ -102,7 +102,7 @@ func New(opts ...Option) (*Engine, error) {
 	}
 	e.group = group
 	if b := e.config.backplane; b != nil {
-		if err := b.Attach(e.deliverElsewhere); err != nil {
+		if err := b.Attach(e.deliverElsewhere, e.config.logger); err != nil {
 			group.Close()
 			return nil, err
 		}
