@@ -37,6 +37,7 @@ test: ## run all tests with the race detector
 	$(GO) test $(RACE) -timeout $(TESTTIMEOUT) ./...
 	cd bench/interop && $(GO) test $(RACE) -count=1 -timeout $(TESTTIMEOUT) ./... # go does not see what it starts: browsers, a chat
 	cd bench/compression && $(GO) test $(RACE) -timeout $(TESTTIMEOUT) ./...
+	cd backplane/nats/natstest && $(GO) test $(RACE) -count=1 -timeout $(TESTTIMEOUT) ./... # nor a NATS server
 	cd bench/tls && $(GO) test -timeout $(TESTTIMEOUT) ./... # the race detector cannot see how nbio synchronises
 
 bench: ## run the benchmarks of the hot paths (BENCH is a pattern)

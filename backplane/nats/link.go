@@ -23,6 +23,7 @@ type link struct {
 	taken    []byte                          // a chunk of the outbox
 	rest     []byte                          // what is left to send of it
 	subject  string                          // of the message before
+	failed   int                             // messages that the client took and could not send
 	slow     slow
 }
 
@@ -132,7 +133,9 @@ func (l *link) connect() {
 // later puts the next client off.
 func (l *link) later() {
 	l.failures++
-	l.retry = time.Now().Add(l.config.delay(l.failures))
+	d := l.config.delay(l.failures)
+	l.retry = time.Now().Add(d)
+	time.AfterFunc(d, l.rouse)
 }
 
 // delay is how long to wait before the servers are tried for the nth time again.
@@ -166,7 +169,12 @@ func (l *link) client(line int) natsgo.Options {
 	}
 	o.ConnectedCB, o.ReconnectedCB = up, up
 	o.DisconnectedCB = nil
-	o.DisconnectedErrCB = func(_ *natsgo.Conn, err error) { l.lost(line, err, false) }
+	o.DisconnectedErrCB = func(nc *natsgo.Conn, err error) {
+		if err == nil {
+			err = nc.LastError()
+		}
+		l.lost(line, err, false)
+	}
 	o.ReconnectErrCB = func(_ *natsgo.Conn, err error) { l.complain(err) }
 	o.ClosedCB = func(nc *natsgo.Conn) { l.lost(line, nc.LastError(), true) }
 	o.AsyncErrorCB = func(_ *natsgo.Conn, sub *natsgo.Subscription, err error) {
@@ -257,7 +265,12 @@ func (l *link) sendChunk() bool {
 			return false
 		default:
 			l.dropped.Add(1)
+			l.failed++
 			l.complain(err)
+			if !errors.Is(err, natsgo.ErrMaxPayload) { // the next ones would share its fate
+				l.rest = rest
+				return false
+			}
 		}
 		l.rest = rest
 	}
@@ -268,6 +281,7 @@ func (l *link) sendChunk() bool {
 
 // finish sends what waits and closes. Close aborts it when that takes too long.
 func (l *link) finish() {
+	failed, flushed := l.failed, true
 	if l.nc != nil {
 		if up, epoch, _ := l.status.client(); up && epoch == l.epoch {
 			for l.sendChunk() {
@@ -275,7 +289,9 @@ func (l *link) finish() {
 			if l.presence != nil {
 				l.presence.bye(time.Now(), l.give)
 			}
-			l.nc.FlushTimeout(closeWithin)
+			ctx, cancel := context.WithTimeout(l.ctx, closeWithin)
+			flushed = l.nc.FlushWithContext(ctx) == nil
+			cancel()
 		}
 		l.slow.count(&l.dropped)
 		l.nc.Close()
@@ -286,5 +302,5 @@ func (l *link) finish() {
 		n += messages(chunk)
 	}
 	l.dropped.Add(uint64(n))
-	l.unsent.Store(n > 0)
+	l.unsent.Store(n > 0 || l.failed > failed || !flushed)
 }

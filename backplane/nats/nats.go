@@ -24,7 +24,7 @@ var (
 	ErrTooLarge = errors.New("nats: message above the server's max_payload")
 	// ErrClosed is returned for what comes after Close.
 	ErrClosed = errors.New("nats: backplane closed")
-	// ErrUnsent is returned by Close when messages were published and never sent.
+	// ErrUnsent is returned by Close when messages were published that the server has not taken.
 	ErrUnsent = errors.New("nats: closed with messages unsent")
 )
 
@@ -236,6 +236,7 @@ func (b *Backplane) Close() error {
 		select {
 		case <-done:
 		case <-time.After(closeAborted): // a dialer of the user's, or the resolver, is not back yet
+			b.unsent.Store(true)
 		}
 	})
 	if b.unsent.Load() {

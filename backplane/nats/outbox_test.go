@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+
+	"zeroframe/frame"
 )
 
 func testBox(limit int) *outbox {
@@ -94,7 +96,7 @@ func TestPublishingAllocatesNothingOnceItRuns(t *testing.T) {
 	}
 	batch := func() {
 		for range 1000 { // some chunks
-			if err := b.Publish("room/42 with a space", 1, payload); err != nil {
+			if err := b.Publish("room/42 with a space", frame.Text, payload); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -114,8 +116,11 @@ func BenchmarkPublishIntoTheBuffer(b *testing.B) {
 	payload := make([]byte, 100)
 	b.SetBytes(int64(len(payload)))
 	b.ReportAllocs()
-	for b.Loop() {
-		if err := p.Publish("room/42", 1, payload); err != nil {
+	for n := 0; b.Loop(); n++ {
+		if err := p.Publish("room/42", frame.Text, payload); err != nil {
+			b.Fatal(err)
+		}
+		if n%1000 == 0 {
 			for chunk := p.out.take(); chunk != nil; chunk = p.out.take() {
 				p.out.done(chunk)
 			}

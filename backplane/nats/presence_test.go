@@ -161,7 +161,7 @@ func TestChangesAreToldOnceASecondHoweverManyThereAre(t *testing.T) {
 	m := newMeeting(t, 3)
 	m.settle(3)
 	m.sent = 0
-	for i := range 1000 {
+	for i := range 3000 {
 		m.members[0].set("room", i%7+1)
 		m.members[0].set(fmt.Sprint("passing ", i), 1)
 		m.members[0].set(fmt.Sprint("passing ", i), 0)
@@ -254,9 +254,12 @@ func TestWhileNothingCanBeHeardNobodyIsForgotten(t *testing.T) {
 	m.members[1].set("room", 5)
 	m.settle(3)
 	m.now = m.now.Add(time.Hour) // without a connection nobody speaks
-	for _, e := range m.members {
-		e.hello(m.now, m.from(e))
+	m.members[0].hello(m.now, m.from(m.members[0]))
+	for range 5 { // it is back before the other one
+		m.now = m.now.Add(testEvery)
+		m.members[0].speak(m.now, m.from(m.members[0]))
 	}
+	m.members[1].hello(m.now, m.from(m.members[1]))
 	snapshots := 0
 	m.members[0].heard = func(k kind) {
 		if k == kindSnapshot {

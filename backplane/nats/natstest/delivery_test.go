@@ -93,6 +93,9 @@ func TestAnEngineSubscribesToATopicOnlyWhileItHasMembers(t *testing.T) {
 	if a, c := s.client("a").OutMsgs, s.client("c").OutMsgs; a != 0 || c != 0 {
 		t.Errorf("engines without members were sent %d and %d messages", a, c)
 	}
+	nodes[1].publish("room", "its own") // does not come back
+	one.expectText("its own")
+	two.expectText("its own")
 	one.ask("-room")
 	nodes[0].publish("room", "y")
 	two.expectText("y")

@@ -103,8 +103,10 @@ func startProcess(t *testing.T, role string, variables ...string) *process {
 	}
 	p := &process{t: t, cmd: c, stdin: in}
 	t.Cleanup(func() {
-		in.Close()
-		p.kill()
+		in.Close() // so that a server's keeper takes it along
+		late := time.AfterFunc(patience, func() { c.Process.Kill() })
+		c.Wait()
+		late.Stop()
 	})
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
@@ -176,6 +178,9 @@ func onEachServer(t *testing.T, f func(t *testing.T, s *aServer)) {
 	t.Run("embedded", func(t *testing.T) { f(t, newServerProcess(t, "")) })
 	t.Run("binary", func(t *testing.T) {
 		binary, err := exec.LookPath("nats-server")
+		if err != nil { // not in the path of everyone
+			binary, err = exec.LookPath("/usr/sbin/nats-server")
+		}
 		if err != nil {
 			t.Skip("no nats-server: apt-get install nats-server")
 		}

@@ -11,12 +11,12 @@ import (
 // natsServer is an embedded server that can be stopped and started again on its port.
 type natsServer struct {
 	*server.Server
-	t       *testing.T
+	t       testing.TB
 	options *server.Options
 }
 
 // newServer returns one that has not been started, on a port that is free.
-func newServer(t *testing.T, change ...func(*server.Options)) *natsServer {
+func newServer(t testing.TB, change ...func(*server.Options)) *natsServer {
 	o := &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true}
 	for _, f := range change {
 		f(o)
