@@ -139,7 +139,8 @@ func (c *fakeConn) expect(t *testing.T, beginning string) string {
 }
 
 // attached returns a backplane that connects to s, what it has logged, and what it does with messages.
-func attached(t *testing.T, s *fakeServer, deliver func(topic string, op frame.OpCode, payload []byte), opts ...Option) (*Backplane, *logged) {
+func attached(t *testing.T, s *fakeServer, deliver func(topic string, op frame.OpCode, payload []byte),
+	opts ...Option) (*Backplane, *logged) {
 	t.Helper()
 	if deliver == nil {
 		deliver = func(string, frame.OpCode, []byte) {}

@@ -60,7 +60,8 @@ func WithPrefix(prefix string) Option {
 		}
 		for token := range strings.SplitSeq(prefix, ".") {
 			if token == "" || strings.ContainsFunc(token, notInPrefix) {
-				return &engine.OptionError{Option: "nats.WithPrefix", Reason: fmt.Sprintf("%q has other signs than letters, digits, - and _, or an empty token", prefix)}
+				return &engine.OptionError{Option: "nats.WithPrefix",
+					Reason: fmt.Sprintf("%q has other signs than letters, digits, - and _, or an empty token", prefix)}
 			}
 		}
 		c.prefix = prefix

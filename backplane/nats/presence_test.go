@@ -212,7 +212,8 @@ func TestNumbersAreRightInTheEndWhateverWasLost(t *testing.T) {
 			m.lose = lose
 			for range 60 {
 				for range m.random.IntN(200) {
-					m.members[m.random.IntN(len(m.members))].set(fmt.Sprintf("%d%s", m.random.IntN(400), strings.Repeat("x", 300)), m.random.IntN(4))
+					topic := fmt.Sprintf("%d%s", m.random.IntN(400), strings.Repeat("x", 300))
+					m.members[m.random.IntN(len(m.members))].set(topic, m.random.IntN(4))
 				}
 				m.round()
 			}

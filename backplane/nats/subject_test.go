@@ -34,8 +34,10 @@ func readToken(t *testing.T, token string) string {
 }
 
 func TestATopicIsOneTokenOfASubjectWhateverItsName(t *testing.T) {
-	names := []string{"room", "Room/42", "a.b", "*", ">", "a.*.>", ".", "..", " ", "\t\r\n", "=", "==", "=41", "=2E", "==YQ", "a b c d e f", "日本語", "\x00", "\xff\xfe", "$SYS",
-		strings.Repeat("x", engine.MaxTopicName), strings.Repeat(".", engine.MaxTopicName), strings.Repeat("\x00", engine.MaxTopicName)}
+	names := []string{"room", "Room/42", "a.b", "*", ">", "a.*.>", ".", "..", " ", "\t\r\n", "=", "==", "=41", "=2E", "==YQ", "a b c d e f", "日本語",
+		"\x00", "\xff\xfe", "$SYS",
+		strings.Repeat("x", engine.MaxTopicName), strings.Repeat(".", engine.MaxTopicName),
+		strings.Repeat("\x00", engine.MaxTopicName)}
 	for c := range 256 {
 		names = append(names, string([]byte{byte(c)}), string([]byte{'a', byte(c)}))
 	}

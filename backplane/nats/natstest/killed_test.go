@@ -125,7 +125,8 @@ func TestSurvivorsDeliverEverythingAfterRecoveryAndNothingTwice(t *testing.T) {
 	t.Cleanup(func() { clients.Close() })
 	onEachServer(t, func(t *testing.T, srv *aServer) {
 		srv.start()
-		a, b, c := startStation(t, clients, srv.url(), "a"), startStation(t, clients, srv.url(), "b"), startStation(t, clients, srv.url(), "c")
+		start := func(name string) *station { return startStation(t, clients, srv.url(), name) }
+		a, b, c := start("a"), start("b"), start("c")
 		all := []*station{a, b, c}
 		for _, s := range all {
 			s.knows(3)
@@ -162,7 +163,7 @@ func TestSurvivorsDeliverEverythingAfterRecoveryAndNothingTwice(t *testing.T) {
 		a.knows(2)
 		b.knows(2)
 		recovered := [2]int{int(a.said.Load()) + 1, int(b.said.Load()) + 1}
-		d := startStation(t, clients, srv.url(), "d")
+		d := start("d")
 		for _, s := range []*station{a, b, d} {
 			s.knows(3)
 		}

@@ -26,7 +26,8 @@ func TestOptionsOfTheClientPassThrough(t *testing.T) {
 	})
 	secure := natsgo.Secure(&tls.Config{RootCAs: roots})
 	login := nats.WithClient(secure, natsgo.UserInfo("us", "right"), natsgo.Name("with a name"))
-	a, b := startNode(t, s.url(), "", login), startNode(t, strings.Replace(s.url(), "//", "//us:right@", 1), "", nats.WithClient(secure))
+	a := startNode(t, s.url(), "", login)
+	b := startNode(t, strings.Replace(s.url(), "//", "//us:right@", 1), "", nats.WithClient(secure))
 	a.connected()
 	b.connected()
 	m := b.member("room")
@@ -37,14 +38,17 @@ func TestOptionsOfTheClientPassThrough(t *testing.T) {
 
 	stranger := startNode(t, s.url(), "", nats.WithClient(secure, natsgo.UserInfo("us", "wrong")))
 	local := stranger.member("room")
-	until(t, "to be refused", func() bool { return strings.Contains(fmt.Sprint(stranger.Stats().Backplane.Err), "uthorization") })
+	refused := func(n *node) func() bool {
+		return func() bool { return strings.Contains(fmt.Sprint(n.Stats().Backplane.Err), "uthorization") }
+	}
+	until(t, "to be refused", refused(stranger))
 	stranger.publish("room", "local")
 	local.expectText("local")
 	s.stop()
 	s.options.Password = "wrong"
 	s.start()
 	stranger.connected() // it has never given up
-	until(t, "the others to be refused", func() bool { return strings.Contains(fmt.Sprint(a.Stats().Backplane.Err), "uthorization") })
+	until(t, "the others to be refused", refused(a))
 	if text := stranger.logs.text() + a.logs.text(); strings.Contains(text, "wrong") || strings.Contains(text, "right") {
 		t.Errorf("the password is in the log:\n%s", text)
 	}

@@ -135,7 +135,8 @@ type member struct {
 // member returns a client that is subscribed to topics, on its engine.
 func (n *node) member(topics ...string) *member {
 	n.t.Helper()
-	s, err := n.DialSession(patiently(n.t), "ws://"+n.addr+"/", nil, engine.WithMaxMessageSize(64<<20), engine.WithMaxFrameSize(64<<20))
+	s, err := n.DialSession(patiently(n.t), "ws://"+n.addr+"/", nil,
+		engine.WithMaxMessageSize(64<<20), engine.WithMaxFrameSize(64<<20))
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -164,7 +165,8 @@ func (m *member) expect(op frame.OpCode, payload string) {
 	m.t.Helper()
 	got := m.next()
 	if got.OpCode != op || string(got.Payload) != payload {
-		m.t.Fatalf("received %v %.100q (%d bytes), want %v %.100q (%d bytes)", got.OpCode, got.Payload, len(got.Payload), op, payload, len(payload))
+		m.t.Fatalf("received %v %.100q (%d bytes), want %v %.100q (%d bytes)",
+			got.OpCode, got.Payload, len(got.Payload), op, payload, len(payload))
 	}
 }
 
