@@ -44,7 +44,7 @@ var (
 	// ErrFrame is returned by SendFrame for a frame with a reserved opcode, with reserved bits that the route has not, or
 	// for a control frame that is fragmented.
 	ErrFrame = errors.New("engine: frame not allowed by RFC 6455")
-	// ErrTopicName is returned by Subscribe for a name that is empty or longer than MaxTopicName.
+	// ErrTopicName is returned by Subscribe and Publish for a name that is empty or longer than MaxTopicName.
 	ErrTopicName = errors.New("engine: topic names have 1 to 1024 bytes")
 	// ErrUnsupported is returned by New on operating systems without event loops.
 	ErrUnsupported = loop.ErrUnsupported

@@ -10,7 +10,7 @@ import (
 // there is one. It copies payload once, before it returns, however many members there are, and never blocks; the loops
 // queue it. Messages of one goroutine reach each member in the order of the calls. A member that reads too slowly is
 // subject to its route's WithBackpressurePolicy, where PolicyRefuse drops the message for it; Stats count that. Any
-// goroutine may call it, handlers included. The errors are ErrFragment for other opcodes, ErrServerClosed, and the
+// goroutine may call it, handlers included. The errors are ErrFragment for other opcodes, ErrTopicName, ErrServerClosed, and the
 // backplane's, after the local members were served.
 func (e *Engine) Publish(name string, op frame.OpCode, payload []byte) error {
 	return e.publish(name, op, payload, nil)
@@ -36,6 +36,9 @@ func (e *Engine) PublishPrepared(name string, p *Prepared) error {
 func (e *Engine) publish(name string, op frame.OpCode, payload []byte, from *Conn) error {
 	if !op.IsData() {
 		return ErrFragment
+	}
+	if name == "" || len(name) > MaxTopicName {
+		return ErrTopicName
 	}
 	if e.closing.Load() {
 		return ErrServerClosed

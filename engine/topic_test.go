@@ -179,6 +179,9 @@ func TestTopicNamesAndEndedConnectionsAreRefused(t *testing.T) {
 				t.Errorf("%q has %d subscribers", name, n)
 			}
 		}
+		if err := s.Publish("", frame.Text, nil); err != engine.ErrTopicName {
+			t.Errorf("publishing to no topic: %v", err)
+		}
 		if err := s.Publish("room", frame.Ping, nil); err != engine.ErrFragment {
 			t.Errorf("publishing a ping: %v", err)
 		}
