@@ -7,6 +7,7 @@ BIN := bin
 BENCHFLAGS ?=
 COMPRESSFLAGS ?=
 TLSFLAGS ?=
+FANOUTFLAGS ?=
 FUZZTIME ?= 10s
 BENCH ?= .
 TESTTIMEOUT ?= 600s
@@ -21,7 +22,7 @@ RACE := $(shell test "$$($(GO) env CGO_ENABLED)" = 1 && command -v "$$($(GO) env
 
 REVISION := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
 
-.PHONY: help build run test bench bench-mask bench-compress bench-tls fuzz lint clean
+.PHONY: help build run test bench bench-mask bench-compress bench-tls bench-fanout fuzz lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +38,7 @@ test: ## run all tests with the race detector
 	$(GO) test $(RACE) -timeout $(TESTTIMEOUT) ./...
 	cd bench/interop && $(GO) test $(RACE) -count=1 -timeout $(TESTTIMEOUT) ./... # go does not see what it starts: browsers, a chat
 	cd bench/compression && $(GO) test $(RACE) -timeout $(TESTTIMEOUT) ./...
+	cd bench/fanout && $(GO) test $(RACE) -timeout $(TESTTIMEOUT) ./...
 	cd backplane/nats/natstest && $(GO) test $(RACE) -count=1 -timeout $(TESTTIMEOUT) ./... # nor a NATS server
 	cd bench/tls && $(GO) test -timeout $(TESTTIMEOUT) ./... # the race detector cannot see how nbio synchronises
 
@@ -51,6 +53,9 @@ bench-compress: ## print compressed echoes beside other libraries, 6 minutes (CO
 
 bench-tls: ## print echoes, idle connections and handshakes over TLS beside other libraries, 5 minutes (TLSFLAGS)
 	cd bench/tls && $(GO) build -ldflags "-X zeroframe/bench.revision=$(REVISION)" -o ../../$(BIN)/tls . && ../../$(BIN)/tls $(TLSFLAGS)
+
+bench-fanout: ## print what it costs to send a message to all, beside other libraries and bare writes, 8 minutes (FANOUTFLAGS)
+	cd bench/fanout && $(GO) build -ldflags "-X zeroframe/bench.revision=$(REVISION)" -o ../../$(BIN)/fanout . && ../../$(BIN)/fanout $(FANOUTFLAGS)
 
 fuzz: ## run each fuzz target for FUZZTIME
 	@set -e; for f in $$($(GO) test -list '^Fuzz' ./fuzz | grep '^Fuzz'); do GO="$(GO)" fuzz/run.sh $$f $(FUZZTIME); done

@@ -67,7 +67,8 @@ type Fanout struct {
 	lanes      []*fanoutLane
 	members    []*member
 	publishers []*publisher
-	reading    int // lanes with members that read
+	deaf       []*member // members that have stopped reading
+	reading    int       // lanes with members that read
 	tls        handshakes
 
 	unprobed atomic.Int64 // members that have not got a probe yet
@@ -145,16 +146,23 @@ func (f *Fanout) open(ctx context.Context) error {
 		return err
 	}
 	f.tls.Opening = time.Since(begin)
-	return f.probe(ctx)
+	if err := f.probe(ctx); err != nil {
+		return err
+	}
+	r, err := f.Run(ctx, 1) // a message of each in flight, behind the last of the probes
+	if err == nil && r.Errors > 0 {
+		_, err = f.failures.found()
+	}
+	return err
 }
 
 const (
-	probeEvery = 100 * time.Millisecond
+	probeEvery = 200 * time.Millisecond
 	probeTime  = 20 * time.Second
 )
 
 // probe sends messages until each member has got one: an answered handshake does not tell when a server counts the
-// connection in. Then those that are not to read stop.
+// connection in. Then those that are not to read stop. Later probes may still be on their way.
 func (f *Fanout) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
@@ -168,10 +176,9 @@ func (f *Fanout) probe(ctx context.Context) error {
 		}
 		select {
 		case <-f.probed:
-			for _, m := range f.members {
-				if m.deaf {
-					m.conn.Pause()
-				}
+			f.deaf = f.members[f.config.Subscribers-f.config.NotReading:]
+			for _, m := range f.deaf {
+				m.conn.Pause()
 			}
 			return nil
 		case <-f.failed:
@@ -243,17 +250,24 @@ func (f *Fanout) Run(ctx context.Context, d time.Duration) (*FanoutResult, error
 	return f.result(elapsed, before, atStop, after), nil
 }
 
-// drain waits until nothing is in flight, and reports whether that is so.
+// drain waits until nothing is in flight, for as long as messages come, and reports whether that is so.
 func (f *Fanout) drain() bool {
-	timer := time.NewTimer(drainTime)
-	defer timer.Stop()
-	select {
-	case <-f.idle:
-		return true
-	case <-f.failed:
-	case <-timer.C:
+	ticker := time.NewTicker(drainTime)
+	defer ticker.Stop()
+	for seen := f.Deliveries(); ; {
+		select {
+		case <-f.idle:
+			return true
+		case <-f.failed:
+			return false
+		case <-ticker.C:
+		}
+		now := f.Deliveries()
+		if now == seen {
+			return false
+		}
+		seen = now
 	}
-	return false
 }
 
 // countMissing counts the connections that lack messages when nothing else has gone wrong.
@@ -268,7 +282,7 @@ func (f *Fanout) countMissing() {
 			messages += lacks
 		}
 	}
-	f.failures.add(members, fmt.Errorf("%d messages are missing on %d connections after %v", messages, members, drainTime))
+	f.failures.add(members, fmt.Errorf("%d messages are missing on %d connections, and none came for %v", messages, members, drainTime))
 }
 
 // done is called once by each publisher.
@@ -287,9 +301,13 @@ func (f *Fanout) fail(err error) {
 	f.failOnce.Do(func() { close(f.failed) })
 }
 
-// Close closes the connections, with a close frame where the server answers it.
+// Close closes the connections, with a close frame where the server answers it. Those that do not read are dropped: they
+// would not see the answer.
 func (f *Fanout) Close() {
 	f.closing.Store(true)
+	for _, m := range f.deaf {
+		m.conn.Terminate()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
 	for _, l := range f.lanes {
