@@ -105,6 +105,24 @@ func headAgreesWithNetHTTP(t *testing.T, h *handshake.Head, head []byte) {
 	if _, err := h.Request(); err != nil {
 		t.Fatalf("Request of %q: %v", head, err)
 	}
+	sameVerdictOnTheRequest(t, h, req)
+}
+
+// sameVerdictOnTheRequest checks that a request that net/http has read is judged as its head is.
+func sameVerdictOnTheRequest(t *testing.T, h *handshake.Head, req *http.Request) {
+	var r handshake.Head
+	if err := r.SetRequest(req); err != nil {
+		t.Fatalf("%+v: %v", req, err)
+	}
+	if string(r.Method()) != string(h.Method()) || string(r.Host()) != string(h.Host()) || r.Minor() != h.Minor() ||
+		r.HasBody() != h.HasBody() || r.IsUpgrade() != h.IsUpgrade() || r.CheckUpgrade() != h.CheckUpgrade() {
+		t.Fatalf("%+v: %q %q %d %v %v %v", req, r.Method(), r.Host(), r.Minor(), r.HasBody(), r.IsUpgrade(), r.CheckUpgrade())
+	}
+	for _, name := range []string{"Origin", "Sec-WebSocket-Key", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"} {
+		if got, want := slices.Collect(r.Values(name)), slices.Collect(h.Values(name)); !slices.EqualFunc(got, want, bytes.Equal) {
+			t.Fatalf("%s of %+v: %q, want %q", name, req, got, want)
+		}
+	}
 }
 
 // checkHandshakeAnswer checks that an accepted handshake is answered by one well-formed

@@ -1,6 +1,8 @@
 package handshake_test
 
 import (
+	"bufio"
+	"bytes"
 	"net/http"
 	"testing"
 	"time"
@@ -53,7 +55,16 @@ func TestHandshakeAllocatesNothing(t *testing.T) {
 			t.Fatal(n, err)
 		}
 	}
-	for name, f := range map[string]func(){"server": server, "piecewise": piecewise, "refuse": refuse, "extra": withExtra, "client": client} {
+	request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(in)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ofNetHTTP := func() {
+		if h.SetRequest(request) != nil || h.CheckUpgrade() != nil {
+			t.Fatal("refused")
+		}
+	}
+	for name, f := range map[string]func(){"of net/http": ofNetHTTP, "server": server, "piecewise": piecewise, "refuse": refuse, "extra": withExtra, "client": client} {
 		if n := testing.AllocsPerRun(100, f); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)
 		}

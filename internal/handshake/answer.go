@@ -84,3 +84,45 @@ func validName(s string) bool {
 	}
 	return s != ""
 }
+
+// framingOwn are the fields that net/http writes, or leaves out, by itself.
+var framingOwn = []string{"Content-Length", "Transfer-Encoding", "Trailer"}
+
+// SetFields puts the fields of from into to, the header of an answer that
+// net/http writes, under the rules of AppendSwitching: none but what is a
+// field for any parser, and none of own or of message framing. A field takes
+// the place of that of the same name, except cookies, and Connection, which
+// add up.
+func SetFields(to, from http.Header, own ...string) {
+	for name, values := range from {
+		is := func(o string) bool { return equalFold(o, name) }
+		if !validName(name) || slices.ContainsFunc(framingOwn, is) || slices.ContainsFunc(own, is) {
+			continue
+		}
+		name = http.CanonicalHeaderKey(name)
+		clean := make([]string, 0, len(values))
+		for _, v := range values {
+			clean = append(clean, string(appendValue(nil, v)))
+		}
+		if name == "Set-Cookie" || name == "Connection" {
+			clean = append(to[name], clean...)
+		}
+		to[name] = clean
+	}
+}
+
+// SetConnected makes to the header of the 200 that answers an extended CONNECT
+// over HTTP/2 (RFC 8441 section 5), with the fields of extra as SetFields has
+// them.
+func SetConnected(to http.Header, subprotocol, extensions string, extra http.Header) {
+	SetFields(to, extra)
+	for _, name := range switchingOwn {
+		to.Del(name)
+	}
+	if subprotocol != "" {
+		to.Set("Sec-WebSocket-Protocol", subprotocol)
+	}
+	if extensions != "" {
+		to.Set("Sec-WebSocket-Extensions", extensions)
+	}
+}

@@ -58,17 +58,20 @@ func TestUpgradeIsJudged(t *testing.T) {
 			if !strings.Contains(upgradeHead, c.old) {
 				t.Fatal("nothing to replace")
 			}
-			err := parse(t, strings.Replace(upgradeHead, c.old, c.new, 1)).CheckUpgrade()
-			var r *handshake.Refusal
-			switch {
-			case c.status == 0:
-				if err != nil {
-					t.Error(err)
+			head := strings.Replace(upgradeHead, c.old, c.new, 1)
+			for way, h := range map[string]*handshake.Head{"parsed": parse(t, head), "of net/http": ofNetHTTP(t, head)} {
+				err := h.CheckUpgrade()
+				var r *handshake.Refusal
+				switch {
+				case c.status == 0:
+					if err != nil {
+						t.Errorf("%s: %v", way, err)
+					}
+				case !errors.As(err, &r) || r.Status != c.status:
+					t.Errorf("%s: %v, want status %d", way, err, c.status)
+				case c.field != "" && r.Header.Get(c.field) != c.value:
+					t.Errorf("%s: %s: %q, want %q", way, c.field, r.Header.Get(c.field), c.value)
 				}
-			case !errors.As(err, &r) || r.Status != c.status:
-				t.Errorf("%v, want status %d", err, c.status)
-			case c.field != "" && r.Header.Get(c.field) != c.value:
-				t.Errorf("%s: %q, want %q", c.field, r.Header.Get(c.field), c.value)
 			}
 		})
 	}
