@@ -15,7 +15,9 @@
 // and NextReader and NextWriter let messages through that are larger than memory. HandleRaw hands over frames as they
 // come. WithCompression agrees to permessage-deflate (RFC 7692), WithExtensions to a user's own.
 //
+// Engine.Handler mounts a handler in any router of net/http's instead, whose server accepts and reads the request.
+//
 // state.go holds the state machine of a connection, receive.go what is done with a frame, send.go how one leaves,
 // timers.go the deadlines, and upgrade.go the opening handshake. What stands on these is named for it: session*.go,
-// raw.go, compression*.go, extension*.go.
+// raw.go, compression*.go, extension*.go, nethttp*.go.
 package engine

@@ -22,8 +22,9 @@ type Handler interface {
 
 // Upgrader is implemented by a Handler that wants to see, or to refuse, the requests that open its connections.
 type Upgrader interface {
-	// OnUpgrade runs on the loop before the handshake is answered. A *Rejection refuses with its status; any other
-	// error refuses with 500 and is logged. u must not be kept.
+	// OnUpgrade runs before the handshake is answered: on the loop, or, for a request that net/http has read, on that
+	// request's goroutine. A *Rejection refuses with its status; any other error refuses with 500 and is logged. u must
+	// not be kept.
 	OnUpgrade(u *Upgrade) error
 }
 
@@ -72,8 +73,9 @@ func (HandlerFunc) OnClose(*Conn, CloseReason) {}
 
 // Upgrade is a request to open a connection (RFC 6455, section 4.2.1), and what OnUpgrade makes of it.
 type Upgrade struct {
-	// Request is the request, with path values. Its Body is empty and its context ends with nothing. A session keeps it,
-	// so that OnUpgrade can hand values on to it in the context of another in its place.
+	// Request is the request, with path values. Its Body is empty. Its context ends with nothing, or, where net/http has
+	// read it, with the request's handling. A session keeps it, so that OnUpgrade can hand values on to it in the context
+	// of another in its place.
 	Request *http.Request
 	// Header holds fields to add to the 101 answer, Set-Cookie say; those of the handshake itself are ignored.
 	Header http.Header

@@ -1,33 +1,41 @@
 package engine
 
 import (
+	"log/slog"
 	"net/http"
 
 	"zeroframe/frame"
 )
 
-// Handler returns an http.Handler that upgrades requests and serves their connections with h, for use in any router of
-// net/http's kind. Middleware before it may wrap the ResponseWriter, as long as the wrapper can be hijacked or has an
-// Unwrap method (see http.ResponseController); behind one that does neither, http.TimeoutHandler say, the answer is 500.
+// Handler returns an http.Handler that upgrades requests and serves their connections with h, for any router and server
+// of net/http's kind. Options that contradict each other panic with an *OptionError, as a bad pattern does in
+// http.ServeMux.
 //
 // The request is judged as on a route of the engine's own; which path it is for is the router's affair. OnUpgrade and
-// WithCheckOrigin's function run on the goroutine of the request, several at once, and their panics are the router's.
-// The fields that middleware has set for the answer go out with the 101, Content-Type and Content-Encoding excepted. Then
-// the connection is taken from net/http and belongs to a loop: no goroutine stays, ServeHTTP returns at once, and
-// http.Server.Shutdown does not know of it any more, nor do the server's timeouts. A refused request leaves the HTTP
-// connection usable.
+// WithCheckOrigin's function run on the goroutine of the request, several at once, and their panics are the router's. The
+// fields that middleware has set for the answer go out with the 101, Content-Type and Content-Encoding excepted. A
+// request that is refused leaves its HTTP connection in use. WithMaxConns is heeded, with 503; WithAcceptHook and the
+// socket options are for listeners of the engine's own.
 //
-// WithMaxConns is heeded, with 503. The socket's options, and WithAcceptHook, are for listeners of the engine's own.
+// An upgraded connection is taken from net/http and belongs to a loop. It costs what one of the engine's own costs: no
+// goroutine stays with it, and ServeHTTP returns at once. No timeout of the http.Server reaches it, and neither does
+// http.Server.Shutdown: Engine.Shutdown does. That holds for TCP and unix sockets, and for TLS over them if the listener
+// is from WrapListener; any other net.Conn is fed by goroutines.
 //
-// Options that contradict each other panic with *OptionError, as a bad pattern does in http.ServeMux.
+// Middleware before it may wrap the ResponseWriter if the wrapper can be hijacked or has an Unwrap method (see
+// http.ResponseController). Behind one that has neither, like http.TimeoutHandler's, the answer is 500, and logged.
+//
+// Over HTTP/2 a connection is a stream, which extended CONNECT opens (RFC 8441), and which net/http keeps: ServeHTTP
+// returns when it has ended, and goroutines feed it. net/http has that switched off unless the environment says
+// GODEBUG=http2xconnect=1; then clients use HTTP/1.1. Other requests over HTTP/2 are answered 400. See docs/http.md.
 func (e *Engine) Handler(h Handler, opts ...RouteOption) http.Handler {
 	return e.mount(h, nil, opts)
 }
 
-// SessionHandler is Handler for sessions: f serves each connection on a goroutine of its own, not on that of the request,
-// which ends. Session.Request is the router's request with its path values, and the values of its context; what else a
-// router keeps for a request, and uses again for the next (chi.URLParam, gin.Context, echo.Context), must be read before,
-// in WithOnUpgrade.
+// SessionHandler is Handler for sessions: f serves each connection on a goroutine of its own, not on the request's, which
+// goes on and ends. Session.Request is the router's request, with its path values and the values of its context. What
+// else a router keeps for a request it may use again for the next (chi.URLParam, gin.Context, echo.Context): take it in
+// WithOnUpgrade, or put it into the request before.
 func (e *Engine) SessionHandler(f SessionHandler, opts ...RouteOption) http.Handler {
 	if f == nil {
 		panic(&OptionError{"SessionHandler", "nil"})
@@ -59,16 +67,19 @@ func (m mounted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.route.engine.upgradeRequest(w, r, m.route)
 }
 
-// Upgrade is what a Handler of Engine.Handler does with one request, for HTTP handlers that decide themselves, with
-// settings and a handler for this connection. It makes a route, which costs about a microsecond and stays with the
-// connection, over 1 KiB of heap: where the options are the same for all, Engine.Handler costs none of that.
+// Upgrade is what the http.Handler of Engine.Handler does, for one request: for HTTP handlers that choose the Handler or
+// the options for each. It makes a route, which stays with the connection and takes 450 B of heap more. Where the choice
+// is between a few, make a Handler of each once; it costs none of that.
 //
-// On error the request has been answered, and w must not be used: a *Rejection when the request was refused,
-// ErrServerClosed with it after Shutdown or Close, an *OptionError for options that contradict each other (500).
-// The Conn may be used at once; OnOpen, on the loop, may come before Upgrade returns.
+// On error the request has been answered, and w must not be used. The error is a *Rejection when the request was refused,
+// with ErrServerClosed in it after Shutdown or Close; an *OptionError for options that contradict each other (500); or
+// why the connection could not be taken over (500), http.ErrHijacked if somebody had it already (not answered then).
+// The Conn may be used at once, by any goroutine. OnOpen, which runs on a loop, may come before Upgrade returns. Over
+// HTTP/2 Upgrade returns when the connection has ended.
 func (e *Engine) Upgrade(w http.ResponseWriter, r *http.Request, h Handler, opts ...RouteOption) (*Conn, error) {
 	to, err := e.newRoute(h, frame.Server, nil, opts)
 	if err != nil {
+		e.config.logger.Error("request cannot be upgraded", slog.Any("error", err))
 		e.refuseRequest(w, r, refuseInternal)
 		return nil, err
 	}

@@ -88,8 +88,8 @@ func WithCodec(c Codec) Setting {
 }
 
 // WithOnUpgrade asks f about every request before it is answered: as Upgrader says, whose OnUpgrade is called before f
-// when the route's handler has one. f runs on a loop and must not block. A request whose context f replaces, in
-// u.Request, hands that one's values on to the session's, but not its end. Default: nobody is asked.
+// when the route's handler has one. f runs where OnUpgrade does, and on a loop must not block. A request whose context f
+// replaces, in u.Request, hands that one's values on to the session's, but not its end. Default: nobody is asked.
 func WithOnUpgrade(f func(u *Upgrade) error) Setting {
 	return setting(func(s *settings) error { s.onUpgrade = f; return nil })
 }
@@ -216,7 +216,7 @@ func WithAllowedOrigins(origins ...string) Setting {
 }
 
 // WithCheckOrigin decides in place of the built-in rules whether a request is admitted, one without an Origin header
-// too; nil: the built-in rule. f runs on a loop and must not block.
+// too; nil: the built-in rule. f runs where OnUpgrade does, and on a loop must not block.
 func WithCheckOrigin(f func(r *http.Request) bool) Setting { return originRule(false, nil, f) }
 
 func originRule(any bool, list []string, check func(*http.Request) bool) Setting {

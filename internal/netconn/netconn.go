@@ -78,14 +78,17 @@ func (s *Stream) RemoteAddr() net.Addr { return s.nc.RemoteAddr() }
 // LocalAddr is that of the net.Conn. Any goroutine may call it.
 func (s *Stream) LocalAddr() net.Addr { return s.nc.LocalAddr() }
 
-// TLS returns what a net.Conn of TLS has agreed on, nil for any other. Any goroutine may call it.
+// TLS returns what the TLS handshake under the net.Conn agreed on, which it tells as a tls.Conn or by a TLS method; nil if
+// it does not. Any goroutine may call it.
 func (s *Stream) TLS() *tls.ConnectionState {
-	c, ok := s.nc.(interface{ ConnectionState() tls.ConnectionState })
-	if !ok {
-		return nil
+	switch nc := s.nc.(type) {
+	case interface{ ConnectionState() tls.ConnectionState }:
+		state := nc.ConnectionState()
+		return &state
+	case interface{ TLS() *tls.ConnectionState }:
+		return nc.TLS()
 	}
-	state := c.ConnectionState()
-	return &state
+	return nil
 }
 
 // CloseWrite ends the outgoing direction behind what is pending, and returns at once. A connection that has no method
