@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"net/http"
 	"runtime"
 	"testing"
 	"time"
@@ -39,6 +40,23 @@ func socketServer(t testing.TB, h engine.Handler, opts ...engine.Option) (addr s
 		pool.Verify(true)
 	})
 	return ln.Addr().String(), e
+}
+
+// netHTTPServer serves h with a server of net/http's.
+func netHTTPServer(t testing.TB, h http.Handler) (addr string) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: h}
+	done := make(chan struct{})
+	go func() { defer close(done); srv.Serve(ln) }()
+	t.Cleanup(func() {
+		srv.Close()
+		<-done
+	})
+	return ln.Addr().String()
 }
 
 // dialRaw upgrades a TCP connection.
@@ -260,10 +278,35 @@ func settledStats(t *testing.T, e *engine.Engine, messages uint64) engine.Stats 
 
 // TestIdleConnectionCostsLittleLiveHeap is a gate on memory that does not depend on the machine: what the collector
 // keeps per open connection, all included. Both ends have their descriptors in this process, so the server's table has
-// two slots per connection, 18 B with its slack; a server alone pays 9.
+// two slots per connection, 18 B with its slack; a server alone pays 9. A connection that net/http accepted, and read the
+// request of, costs the same; one with a route of its own costs that more.
 func TestIdleConnectionCostsLittleLiveHeap(t *testing.T) {
-	const conns, limit = 2000, 250
-	addr, e := socketServer(t, replier{}, engine.WithPingInterval(30*time.Second))
+	fromNetHTTP := func(mount func(*engine.Engine, engine.Handler) http.Handler) func(testing.TB, engine.Handler, ...engine.Option) (string, *engine.Engine) {
+		return func(t testing.TB, h engine.Handler, opts ...engine.Option) (string, *engine.Engine) {
+			_, e := socketServer(t, h, opts...)
+			return netHTTPServer(t, mount(e, h)), e
+		}
+	}
+	for _, way := range []struct {
+		name  string
+		limit int
+		serve func(testing.TB, engine.Handler, ...engine.Option) (string, *engine.Engine)
+	}{
+		{"of the engine's own", 250, socketServer},
+		{"from net/http", 250, fromNetHTTP(func(e *engine.Engine, h engine.Handler) http.Handler { return e.Handler(h) })},
+		{"by Upgrade", 250 + 480, fromNetHTTP(func(e *engine.Engine, h engine.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.Upgrade(w, r, h) })
+		})},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			addr, e := way.serve(t, replier{}, engine.WithPingInterval(30*time.Second))
+			expectLittleLiveHeap(t, addr, e, way.limit)
+		})
+	}
+}
+
+func expectLittleLiveHeap(t *testing.T, addr string, e *engine.Engine, limit int) {
+	const conns = 2000
 	warm := dialRaw(t, addr)
 	request := encode(true, frame.Binary, []byte("hello"))
 	answer := make([]byte, 7)
