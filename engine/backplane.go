@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"encoding/json"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -45,6 +47,36 @@ type BackplaneStatus struct {
 	Sent       uint64 // messages given to the network
 	Received   uint64 // messages of other engines that came from it
 	Dropped    uint64 // messages lost here: no room, too large for the network, come too fast or malformed
+}
+
+// MarshalJSON writes Err as its text, "" for none.
+func (s BackplaneStatus) MarshalJSON() ([]byte, error) {
+	text := ""
+	if s.Err != nil {
+		text = s.Err.Error()
+	}
+	return json.Marshal(backplaneJSON{plainStatus(s), text})
+}
+
+// UnmarshalJSON reads what MarshalJSON has written. An Err compares equal to no other.
+func (s *BackplaneStatus) UnmarshalJSON(b []byte) error {
+	var j backplaneJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return err
+	}
+	*s = BackplaneStatus(j.plainStatus)
+	if s.Err = nil; j.Err != "" {
+		s.Err = errors.New(j.Err)
+	}
+	return nil
+}
+
+type plainStatus BackplaneStatus
+
+// backplaneJSON is a BackplaneStatus with a text for its error.
+type backplaneJSON struct {
+	plainStatus
+	Err string
 }
 
 // WithBackplane connects the engine's topics with those of other engines. The engine closes b at its end. Default none.

@@ -167,6 +167,8 @@ func TestWrongCommandLinesNameTheFlagAndExitWith2(t *testing.T) {
 		"serve --proxy-protocol=":                          "--proxy-protocol",
 		"serve --max-upload -1":                            "--max-upload",
 		"serve --shutdown-delay -1s":                       "--shutdown-delay",
+		"serve --backplane redis://h":                      `--backplane: nats: scheme "redis"`,
+		"serve --backplane ,":                              "--backplane: nats: no URL",
 		"cat":                                              "<url>",
 		"cat http://localhost/":                            "ws://host",
 		"cat localhost:9001":                               "ws://host",
@@ -234,7 +236,7 @@ func TestHelpShowsTheDefaultsOfTheEngine(t *testing.T) {
 		"--write-timeout=30s", "--lifetime=0s", `--ping-policy="strict"`, "--session-queue-messages=8",
 		"--session-queue-bytes=1MiB", `--overflow="suspend"`, `--compress="off"`, "--compress-level=1",
 		"--compress-threshold=512B", "--window-bits=15",
-		"--max-upload=0", "--shutdown-delay=0s", "--tls-self-signed",
+		"--max-upload=0", "--backplane=nats://", "--shutdown-delay=0s", "--tls-self-signed",
 		"/flood/{bytes}", "/session", "/slow/{ms}", "/json", "/stream", "/topic/{name}", "/raw", "/healthz", "/upload",
 	} {
 		if !strings.Contains(out.String(), want) {

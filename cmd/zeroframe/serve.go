@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"zeroframe/backplane/nats"
 	"zeroframe/engine"
 )
 
@@ -53,6 +54,8 @@ type serveCommand struct {
 	tlsFlags `embed:""`
 
 	ProxyProtocol networks `placeholder:"CIDR,..." help:"Addresses of balancers whose connections begin with the PROXY protocol, version 1 or 2."`
+
+	Backplane string `placeholder:"nats://HOST:PORT,..." help:"Carry what is published on /topic/{name} to the servers that share this backplane, and back: NATS servers of one cluster."`
 
 	MaxUpload     size          `default:"0" help:"Largest body that /upload takes; 0: any."`
 	ShutdownDelay time.Duration `default:"0s" help:"How long to go on serving after a signal, with /healthz answered by 503."`
@@ -183,7 +186,15 @@ func (c *serveCommand) Run(o output) error {
 		return err
 	}
 	plain := newPlainHTTP(uploads{limit: int64(c.MaxUpload), stall: uploadStall})
-	e, err := engine.New(c.options(log, compression, plain, secure)...)
+	options := c.options(log, compression, plain, secure)
+	if c.Backplane != "" {
+		b, err := nats.New(c.Backplane)
+		if err != nil {
+			return usageError{fmt.Errorf("--backplane: %w", err)}
+		}
+		options = append(options, engine.WithBackplane(b))
+	}
+	e, err := engine.New(options...)
 	if err != nil {
 		return nameFlag(err)
 	}
