@@ -19,7 +19,7 @@ import (
 )
 
 // certificate is one for this run: self-signed, for localhost and for example.test, and good for signing others.
-var certificate = sync.OnceValue(func() tls.Certificate { return newCertificate(nil, "example.test", "localhost") })
+var certificate = sync.OnceValue(func() tls.Certificate { return newCertificate(nil, "example.test", "localhost", "127.0.0.1", "::1") })
 
 // issue makes a certificate that those accept who trust the one above.
 func issue(names ...string) tls.Certificate {
@@ -27,7 +27,8 @@ func issue(names ...string) tls.Certificate {
 	return newCertificate(&signer, names...)
 }
 
-// newCertificate makes a certificate; without a signer it is self-signed. The first name is its subject's.
+// newCertificate makes a certificate for names and addresses, of a server or a client; without a signer it is self-signed.
+// The first name is its subject's.
 func newCertificate(signer *tls.Certificate, names ...string) tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -38,12 +39,17 @@ func newCertificate(signer *tls.Certificate, names ...string) tls.Certificate {
 		Subject:               pkix.Name{CommonName: names[0]},
 		NotBefore:             time.Now().Add(-time.Hour),
 		NotAfter:              time.Now().Add(time.Hour),
-		DNSNames:              names,
-		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 		IsCA:                  signer == nil,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
 	}
 	parent, signingKey := template, crypto.PrivateKey(key)
 	if signer != nil {
@@ -89,8 +95,32 @@ func serverCertificate() *tls.Config {
 func trusting() *tls.Config { return &tls.Config{RootCAs: roots(), ServerName: "localhost"} }
 
 // roots are those of whoever trusts it.
-func roots() *x509.CertPool {
+func roots() *x509.CertPool { return poolOf(certificate()) }
+
+func poolOf(c tls.Certificate) *x509.CertPool {
 	pool := x509.NewCertPool()
-	pool.AddCert(certificate().Leaf)
+	pool.AddCert(c.Leaf)
 	return pool
 }
+
+// authority issues certificates for one test, which nobody else's clients trust.
+type authority struct{ tls.Certificate }
+
+func newAuthority(t *testing.T) authority {
+	t.Helper()
+	return authority{newCertificate(nil, "authority")}
+}
+
+// issue makes a certificate for names and addresses, of a server or a client.
+func (a authority) issue(t *testing.T, names ...string) tls.Certificate {
+	t.Helper()
+	return newCertificate(&a.Certificate, names...)
+}
+
+// server is the configuration of a server with a certificate for names.
+func (a authority) server(t *testing.T, names ...string) *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{a.issue(t, names...)}, NextProtos: []string{"h2", "http/1.1"}}
+}
+
+// client is the configuration of a client that trusts the authority.
+func (a authority) client() *tls.Config { return &tls.Config{RootCAs: poolOf(a.Certificate)} }

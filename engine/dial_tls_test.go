@@ -271,7 +271,7 @@ func TestDialShowsItsCertificateToAServerThatAsks(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		config := a.server(t, "127.0.0.1")
 		config.MaxVersion = version
-		config.ClientCAs, config.ClientAuth = a.pool, tls.RequireAndVerifyClientCert
+		config.ClientCAs, config.ClientAuth = poolOf(a.Certificate), tls.RequireAndVerifyClientCert
 		url := "wss://" + unwrapper(t, config, s.addr(t)) + "/echo"
 		known := a.client()
 		known.Certificates = []tls.Certificate{a.issue(t, "a client")}
