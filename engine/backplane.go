@@ -79,17 +79,6 @@ type backplaneJSON struct {
 	Err string
 }
 
-// WithBackplane connects the engine's topics with those of other engines. The engine closes b at its end. Default none.
-func WithBackplane(b Backplane) Option {
-	return engineOption(func(c *config) error {
-		if b == nil {
-			return &OptionError{"WithBackplane", "nil"}
-		}
-		c.backplane = b
-		return nil
-	})
-}
-
 // SubscribersEverywhere returns how many connections are members of the topic called name, on this engine and, as far as
 // the backplane knows by now, on all others.
 func (e *Engine) SubscribersEverywhere(name string) int {
@@ -120,17 +109,4 @@ func (e *Engine) deliverElsewhere(name string, op frame.OpCode, payload []byte) 
 			t.publish(e, p, nil)
 		}
 	}
-}
-
-// WithOnSubscribe calls f after a connection has become a member of a topic, with the number of members it has then: for
-// presence. f runs on the goroutine that called Subscribe, a loop perhaps, and must not block. Calls for members that come
-// and go at once may overtake each other; Engine.Subscribers has the number as of now. Default: none.
-func WithOnSubscribe(f func(c *Conn, topic string, subscribers int)) Option {
-	return engineOption(func(c *config) error { c.onSubscribe = f; return nil })
-}
-
-// WithOnUnsubscribe is WithOnSubscribe for the end of a membership, that of the connection included: then f runs on its
-// loop, before OnClose.
-func WithOnUnsubscribe(f func(c *Conn, topic string, subscribers int)) Option {
-	return engineOption(func(c *config) error { c.onUnsubscribe = f; return nil })
 }

@@ -14,10 +14,10 @@ import (
 // Option changes an Engine; it is given to New.
 type Option interface{ applyEngine(*config) error }
 
-// RouteOption changes one route; it is given to Handle.
+// RouteOption changes one route; it is given to Handle and its kin, Handler and its kin, Upgrade, Dial and DialSession.
 type RouteOption interface{ applyRoute(*settings) error }
 
-// Setting is an option for both: given to New it is the default of every route, given to Handle it overrides that.
+// Setting is an option for both: given to New it is the default of every route, given to one route it overrides that.
 type Setting interface {
 	Option
 	RouteOption

@@ -22,8 +22,11 @@ func (c *Conn) Publish(name string, op frame.OpCode, payload []byte) error {
 }
 
 // PublishPrepared is Publish of a message that was prepared, for one that is published again and again. It does not pass
-// the backplane.
+// the backplane. The errors are ErrTopicName and ErrServerClosed.
 func (e *Engine) PublishPrepared(name string, p *Prepared) error {
+	if !isTopicName(name) {
+		return ErrTopicName
+	}
 	if e.closing.Load() {
 		return ErrServerClosed
 	}
@@ -37,7 +40,7 @@ func (e *Engine) publish(name string, op frame.OpCode, payload []byte, from *Con
 	if !op.IsData() {
 		return ErrFragment
 	}
-	if name == "" || len(name) > MaxTopicName {
+	if !isTopicName(name) {
 		return ErrTopicName
 	}
 	if e.closing.Load() {

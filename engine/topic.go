@@ -47,12 +47,14 @@ type subscriptions struct {
 // MaxTopicName is the longest name of a topic, in bytes.
 const MaxTopicName = 1024
 
+func isTopicName(name string) bool { return name != "" && len(name) <= MaxTopicName }
+
 // Subscribe makes the connection a member of the topic called name, 1 to MaxTopicName bytes, compared exactly: there are no
 // wildcards. Whatever is published after Subscribe has returned is sent to it, and perhaps what was published shortly
 // before. A second subscription changes nothing. It ends with Unsubscribe or with the connection. It costs about 100 B.
 // The errors are ErrTopicName, ErrClosed, and what the backplane says of its first local subscriber.
 func (c *Conn) Subscribe(name string) error {
-	if name == "" || len(name) > MaxTopicName {
+	if !isTopicName(name) {
 		return ErrTopicName
 	}
 	own := c.subscriptions()

@@ -179,8 +179,15 @@ func TestTopicNamesAndEndedConnectionsAreRefused(t *testing.T) {
 				t.Errorf("%q has %d subscribers", name, n)
 			}
 		}
+		prepared, err := engine.Prepare(frame.Text, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := s.Publish("", frame.Text, nil); err != engine.ErrTopicName {
 			t.Errorf("publishing to no topic: %v", err)
+		}
+		if err := s.PublishPrepared("", prepared); err != engine.ErrTopicName {
+			t.Errorf("publishing a prepared message to no topic: %v", err)
 		}
 		if err := s.Publish("room", frame.Ping, nil); err != engine.ErrFragment {
 			t.Errorf("publishing a ping: %v", err)
@@ -196,6 +203,9 @@ func TestTopicNamesAndEndedConnectionsAreRefused(t *testing.T) {
 		s.Close()
 		if err := s.Publish("room", frame.Text, nil); err != engine.ErrServerClosed {
 			t.Errorf("publishing on a closed engine: %v", err)
+		}
+		if err := s.PublishPrepared("room", prepared); err != engine.ErrServerClosed {
+			t.Errorf("publishing a prepared message on a closed engine: %v", err)
 		}
 	})
 }
@@ -350,7 +360,14 @@ func TestMembersOfEverySettingGetTheSameMessage(t *testing.T) {
 		inSession.expect(frame.Text, []byte("in"))
 		for i := range 5 {
 			text := prose(1000+i, uint64(i))
-			s.Publish("room", frame.Text, text)
+			if i == 0 {
+				prepared, _ := engine.Prepare(frame.Text, text)
+				if err := s.PublishPrepared("room", prepared); err != nil {
+					t.Error(err)
+				}
+			} else {
+				s.Publish("room", frame.Text, text)
+			}
 			plain.expect(frame.Text, text)
 			inSession.expect(frame.Text, text)
 			for _, c := range packed {
