@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -84,16 +85,9 @@ func (c *loadCommand) Run(o output) error {
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		encoder := json.NewEncoder(o.out)
-		encoder.SetIndent("", "  ")
-		err = encoder.Encode(loadReport{os.Args, url, conns, c.Payload.int(), c.Inflight, c.Text, c.Kind, load.Loops(), result})
-	} else {
-		fmt.Fprintf(o.out, "command     %s\n", strings.Join(os.Args, " "))
-		fmt.Fprintf(o.out, "load        %d connections to %s, %d %s messages of %s in flight on each, %d loops\n",
-			conns, url, c.Inflight, c.messages(), bench.FormatSize(int64(c.Payload)), load.Loops())
-		err = result.WriteText(o.out)
-	}
+	err = c.print(o, result, loadReport{os.Args, url, conns, c.Payload.int(), c.Inflight, c.Text, c.Kind, load.Loops(), result},
+		fmt.Sprintf("%d connections to %s, %d %s messages of %s in flight on each, %d loops",
+			conns, url, c.Inflight, c.messages(), bench.FormatSize(int64(c.Payload)), load.Loops()))
 	switch {
 	case err != nil:
 		return err
@@ -103,6 +97,17 @@ func (c *loadCommand) Run(o output) error {
 		return errors.New("no message came back")
 	}
 	return nil
+}
+
+// print writes what was found: the report as JSON, or the result as text below a line about the load.
+func (c *loadCommand) print(o output, result interface{ WriteText(io.Writer) error }, report any, load string) error {
+	if c.JSON {
+		encoder := json.NewEncoder(o.out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(report)
+	}
+	fmt.Fprintf(o.out, "command     %s\nload        %s\n", strings.Join(os.Args, " "), load)
+	return result.WriteText(o.out)
 }
 
 // trust is for wss.

@@ -3,11 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"zeroframe/bench"
 )
@@ -76,18 +74,12 @@ func (c *loadCommand) runFanout(ctx context.Context, o output) error {
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		encoder := json.NewEncoder(o.out)
-		encoder.SetIndent("", "  ")
-		err = encoder.Encode(fanoutReport{os.Args, config.URL, config.Subscribers, config.Publishers, config.NotReading,
-			config.Payload, config.InFlight, c.Text, c.Kind, f.Loops(), result})
-	} else {
-		fmt.Fprintf(o.out, "command     %s\n", strings.Join(os.Args, " "))
-		fmt.Fprintf(o.out, "load        %d subscribers at %s, of which %d publish, with %d %s messages of %s in flight each, and %d do not read; %d loops\n",
+	report := fanoutReport{os.Args, config.URL, config.Subscribers, config.Publishers, config.NotReading,
+		config.Payload, config.InFlight, c.Text, c.Kind, f.Loops(), result}
+	err = c.print(o, result, report,
+		fmt.Sprintf("%d subscribers at %s, of which %d publish, with %d %s messages of %s in flight each, and %d do not read; %d loops",
 			config.Subscribers, config.URL, config.Publishers, config.InFlight, c.messages(), bench.FormatSize(int64(config.Payload)),
-			config.NotReading, f.Loops())
-		err = result.WriteText(o.out)
-	}
+			config.NotReading, f.Loops()))
 	switch {
 	case err != nil:
 		return err
