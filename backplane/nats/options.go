@@ -112,8 +112,8 @@ func WithReconnect(least, most time.Duration) Option {
 
 // WithPresence sets how often changes of this engine's numbers of members are told, at most, and how long after the last
 // sign of life another engine is forgotten. A sign of life is given three times in that span, as this engine has it: let
-// all engines have the same. Defaults 1 s and 15 s; 1 ms to 1 h, and forget at least four times every. Without presence,
-// WithPresence(0, 0), this engine tells nothing and Elsewhere is 0.
+// all engines have the same. Defaults 1 s and 15 s; every 1 ms to 1 h, forget four times that at least, and 4 h at most.
+// Without presence, WithPresence(0, 0), this engine tells nothing and Elsewhere is 0.
 func WithPresence(every, forget time.Duration) Option {
 	return func(c *config) error {
 		if every == 0 && forget == 0 {
