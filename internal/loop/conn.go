@@ -145,6 +145,9 @@ func (c *Conn) readable() {
 	switch {
 	case err == ErrAgain:
 		c.flags &^= flagHungry
+		if _, output := c.holds(); output { // an answer of the stream's own to what it read
+			c.flush()
+		}
 	case err == errEOF:
 		c.flags |= flagEOF
 		c.want(c.interest &^ wantRead)
@@ -296,7 +299,12 @@ func (c *Conn) closeIO() {
 // stream that stands on it is the caller's too. The endpoint hears nothing more. Loop only.
 func (c *Conn) Detach() (fd int, err error) {
 	c.WriteOut()
-	if _, output := c.holds(); !c.IsOpen() || c.fd < 0 || c.queued.Load() != 0 || output {
+	_, output := c.holds()
+	if output && c.IsOpen() {
+		c.flush()
+		_, output = c.holds()
+	}
+	if !c.IsOpen() || c.fd < 0 || c.queued.Load() != 0 || output {
 		return -1, ErrClosed
 	}
 	fd = int(c.fd)
