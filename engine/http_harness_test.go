@@ -50,8 +50,8 @@ func startHTTPS(t *testing.T, h http.Handler, opts ...engine.Option) *server {
 			t.Errorf("ServeTLS returned %v", err)
 		}
 	})
-	dial := dialer(t, ln.Addr())
-	s.dial = func() net.Conn { return tls.Client(dial(), trusting()) }
+	s.below = dialer(t, ln.Addr())
+	s.dial = func() net.Conn { return tls.Client(s.below(), trusting()) }
 	return s
 }
 

@@ -11,8 +11,9 @@ import (
 // WithClientTLS sets what Dial speaks TLS with, to a server of wss and to a proxy of https. c is cloned now, and again
 // for each connection, with NextProtos set to http/1.1, and with ServerName, unless c has one, the URL's host; a proxy is
 // verified by its own name. Without a ClientSessionCache c is given one of 64 sessions, which is shared by all that this
-// option is given to; c.SessionTicketsDisabled turns resumption off. nil, the default: the zero Config, and a cache
-// for each engine.
+// option is given to; c.SessionTicketsDisabled turns resumption off. A cache must not wait: tickets may come when a loop
+// has the connection already. A renegotiation, which c may allow, is then the end of the connection. nil, the default:
+// the zero Config, and a cache for each engine.
 func WithClientTLS(c *tls.Config) Setting {
 	c = clientTLS(c)
 	return setting(func(s *settings) error { s.clientTLS = c; return nil })

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"runtime/debug"
 
 	"zeroframe/internal/loop"
 )
@@ -95,10 +96,13 @@ func (s *Stream) Read(p []byte) (n int, err error) {
 	hidden := w.more // tls may have more than what it is given now
 	w.more = false
 	for n < len(p) && err == nil {
-		w.hungry = n == 0
+		w.hungry, w.dry = n == 0, false
 		var m int
-		m, err = w.tls.Read(p[n:])
+		m, err = w.decrypt(p[n:])
 		n += m
+		if err == errStarved && !w.dry {
+			err = errRenegotiated
+		}
 		if n < len(p) && len(w.in) == 0 && !hidden && n > 0 && err == nil {
 			err = errStarved // as the next read would find, at some cost
 		}
@@ -124,22 +128,36 @@ func (s *Stream) Read(p []byte) (n int, err error) {
 	return 0, err
 }
 
+// errRenegotiated is for a server of TLS 1.2 that wants another handshake where the client's configuration allows one: it
+// starved, and tls will never ask for more.
+var errRenegotiated = errors.New("secure: no handshake is made on an open connection")
+
+// decrypt reads from tls, which may call back: a session cache that panics is the end of the connection.
+func (w *Wire) decrypt(p []byte) (n int, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			n, err = 0, &PanicError{v, debug.Stack()}
+		}
+	}()
+	return w.tls.Read(p)
+}
+
 // fill reads ciphertext from the descriptor.
 func (w *Wire) fill() error {
 	w.dropStash()
-	if !w.hungry {
-		return errStarved
+	if w.hungry {
+		buf := w.c.Loop().Scratch().In[:]
+		n, err := w.readBelow(buf)
+		if n > 0 {
+			w.in = buf[:n]
+			return nil
+		}
+		if err != loop.ErrAgain {
+			return err
+		}
 	}
-	buf := w.c.Loop().Scratch().In[:]
-	n, err := w.readBelow(buf)
-	if n > 0 {
-		w.in = buf[:n]
-		return nil
-	}
-	if err == loop.ErrAgain {
-		return errStarved
-	}
-	return err
+	w.dry = true
+	return errStarved
 }
 
 // Write is WriteVector for one piece; of an empty one it is another try to write what is held.

@@ -48,6 +48,7 @@ type Wire struct {
 	header [recordHeader]byte
 	got    uint8         // bytes of header that were taken
 	hungry bool          // the descriptor may be read: nothing has come of this read yet
+	dry    bool          // tls has asked for more than there is
 	more   bool          // tls may have plaintext or an error that was not returned yet
 	ending bool          // the outgoing direction ends when out is written
 	sum    *loop.Scratch // output is being collected there
