@@ -3,6 +3,7 @@ package secure
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -38,7 +39,7 @@ type Server struct {
 
 // NewServer returns a Server with a configuration that must not be changed any more. done is called on the connection's
 // loop when its handshake is over: err says why it failed. The callbacks of the configuration that may wait, for a
-// certificate to be fetched say, do so without a turn.
+// certificate to be fetched or to be looked up among the revoked, do so without a turn.
 func NewServer(config *tls.Config, turns Turns, done func(c *loop.Conn, err error)) *Server {
 	config = withoutTurns(config, turns)
 	if get := config.GetConfigForClient; get != nil {
@@ -53,28 +54,49 @@ func NewServer(config *tls.Config, turns Turns, done func(c *loop.Conn, err erro
 	return &Server{config: config, turns: turns, done: done}
 }
 
-// withoutTurns returns a copy of config that waits for certificates without a turn.
+// withoutTurns returns a copy of config whose callbacks wait without a turn.
 func withoutTurns(config *tls.Config, turns Turns) *tls.Config {
 	config = config.Clone()
 	if get := config.GetCertificate; get != nil {
 		config.GetCertificate = withoutTurn(turns, get)
 	}
+	if get := config.GetEncryptedClientHelloKeys; get != nil {
+		config.GetEncryptedClientHelloKeys = withoutTurn(turns, get)
+	}
+	if verify := config.VerifyPeerCertificate; verify != nil {
+		config.VerifyPeerCertificate = func(raw [][]byte, chains [][]*x509.Certificate) error {
+			return turns.apart(func() error { return verify(raw, chains) })
+		}
+	}
+	if verify := config.VerifyConnection; verify != nil {
+		config.VerifyConnection = func(state tls.ConnectionState) error {
+			return turns.apart(func() error { return verify(state) })
+		}
+	}
 	return config
 }
 
-// withoutTurn makes of a callback one that gives the turn back meanwhile, and that fails when it panics: then tls tells the
-// peer.
+// withoutTurn makes of a callback one that is called apart.
 func withoutTurn[T any](turns Turns, f func(*tls.ClientHelloInfo) (T, error)) func(*tls.ClientHelloInfo) (T, error) {
 	return func(hello *tls.ClientHelloInfo) (v T, err error) {
-		turns.giveBack()
-		defer func() {
-			turns.take()
-			if p := recover(); p != nil {
-				err = &PanicError{p, debug.Stack()}
-			}
-		}()
-		return f(hello)
+		err = turns.apart(func() (err error) {
+			v, err = f(hello)
+			return err
+		})
+		return v, err
 	}
+}
+
+// apart calls a callback, with the turn given back meanwhile. It fails when f panics: then tls tells the peer.
+func (t Turns) apart(f func() error) (err error) {
+	t.giveBack()
+	defer func() {
+		t.take()
+		if p := recover(); p != nil {
+			err = &PanicError{p, debug.Stack()}
+		}
+	}()
+	return f()
 }
 
 // PanicError is what a handshake fails with when a callback of the configuration panics.
