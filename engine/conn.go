@@ -144,13 +144,12 @@ func (e *endpoint) Opened() {
 		c.written(c.lc.Queued()) // whoever was quicker than the loop may have been refused before that flush
 		c.parseStash()
 	}
-	if c.route.engine.closing.Load() { // Shutdown may have looked for connections before this one was known
-		c.shutDown()
-		return
-	}
 	if c.state == stateHead {
 		c.due = c.lc.Loop().Now() + c.route.engine.config.handshakeTimeout
 		c.armTimer()
+	}
+	if c.route.engine.closing.Load() { // Shutdown may have looked for connections before this one was known
+		c.shutDown()
 	}
 }
 
