@@ -47,8 +47,13 @@ func newHTTPServer(e *Engine) *httpServer {
 		return context.WithValue(ctx, handedKey{}, nc)
 	}
 	h.server.ConnState = func(nc net.Conn, state http.ConnState) {
-		if c, ok := nc.(*handedConn); ok && state == http.StateHijacked {
-			c.hijacked()
+		if c, ok := nc.(*handedConn); ok {
+			switch state {
+			case http.StateHijacked:
+				c.hijacked()
+			case http.StateIdle:
+				c.refusal = nil // net/http has answered the first request itself, OPTIONS *
+			}
 		}
 		if inState != nil {
 			inState(nc, state)

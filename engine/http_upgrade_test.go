@@ -245,6 +245,22 @@ func TestAnUpgradeWithAHeadThatOnlyNetHTTPTakes(t *testing.T) {
 	}
 }
 
+// net/http answers one request before any handler is asked: the refusal that its head would have met with is not the next
+// one's.
+func TestARefusalIsForTheFirstRequestAlone(t *testing.T) {
+	s := startHTTP(t, inspect())
+	s.handle("/ws", newEcho())
+	c := s.connect()
+	c.send([]byte(request("OPTIONS *", hostField, "X-A: 1", " 2") + string(upgradeRequest("/ws"))))
+	if r, body := c.readAnswer("OPTIONS"); r.StatusCode != 200 {
+		t.Errorf("%s %q", r.Status, body)
+	}
+	if status, head := c.readHead(); status != http.StatusSwitchingProtocols {
+		t.Fatal(head)
+	}
+	c.echoes([]byte("a"))
+}
+
 // A connection that was net/http's and is a WebSocket again is a loop's alone: no goroutine of its own, and not more
 // descriptors or deadlines than one that was never handed over.
 func TestAnUpgradedConnectionIsTheLoopsAgain(t *testing.T) {
