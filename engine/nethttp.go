@@ -119,6 +119,9 @@ func (e *Engine) judgeRequest(h *handshake.Head, r *http.Request, to *route) (ve
 // hijack takes the connection away from net/http, with what was read behind the request.
 func hijack(w http.ResponseWriter) (nc net.Conn, rest []byte, err error) {
 	nc, brw, err := http.NewResponseController(w).Hijack()
+	if err == nil && nc == nil {
+		err = http.ErrNotSupported // and says so in its own way
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("engine: the connection under a %T cannot be taken over: %w", w, err)
 	}

@@ -2,11 +2,13 @@ package engine_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"slices"
 	"strings"
@@ -665,4 +667,23 @@ func TestAnUpgradeInNetHTTPWithoutDescriptors(t *testing.T) {
 	}
 	eventually(t, "nothing is left", func() bool { return m.Stats().Conns == 0 })
 	m.open("/").echoes([]byte("again"))
+}
+
+// hijackedByNobody is a ResponseWriter whose Hijack returns neither a connection nor an error.
+type hijackedByNobody struct{ http.ResponseWriter }
+
+func (hijackedByNobody) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, nil }
+
+func TestAHijackThatReturnsNoConnectionIs500(t *testing.T) {
+	e := bare(t)
+	for range 2 {
+		w := httptest.NewRecorder()
+		r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(upgradeRequest("/"))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err := e.Upgrade(hijackedByNobody{w}, r, newEcho()); c != nil || err == nil || w.Code != 500 {
+			t.Errorf("%v, %v, answered %d", c, err, w.Code)
+		}
+	}
 }
