@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"zeroframe/frame"
@@ -14,11 +15,12 @@ import (
 // what it was given by the same engine.
 //
 // Its methods may be called from any goroutine, loops included, and must not block: what cannot be sent now is kept or
-// dropped, as the implementation says.
+// dropped, as the implementation says. A panic in Publish, Subscribe, Unsubscribe or Count is logged, and counts as an
+// error. Calls may still come while Close runs and after it.
 type Backplane interface {
 	// Attach is called once, by New. deliver hands a message of another engine to the local members of the topic; it
-	// copies payload, does not block, and may be called from any goroutine until Close has returned. What the backplane
-	// has to say goes to the engine's log.
+	// copies payload, does not block, and may be called from any goroutine, from inside the backplane's methods, and with
+	// its locks held; what it is given after Close goes nowhere. What the backplane has to say goes to the engine's log.
 	Attach(deliver func(topic string, op frame.OpCode, payload []byte), log *slog.Logger) error
 	// Publish sends a message of this engine to the others. payload may not be kept. Messages of one goroutine keep their
 	// order. An error means that this one was not taken; what is lost later is counted by Status alone.
@@ -87,6 +89,23 @@ func (e *Engine) SubscribersEverywhere(name string) int {
 		n += b.Elsewhere(name)
 	}
 	return n
+}
+
+// askBackplane calls f with the backplane, if there is one. A panic is logged, and is the error: it must not get past the
+// locks of those who ask, nor end a loop.
+func (e *Engine) askBackplane(f func(Backplane) error) (err error) {
+	b := e.config.backplane
+	if b == nil {
+		return nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			stack := debug.Stack()
+			e.config.logger.Error("panic in the backplane", slog.Any("panic", v), slog.String("stack", string(stack)))
+			err = &PanicError{v, stack}
+		}
+	}()
+	return f(b)
 }
 
 func (e *Engine) closeBackplane() {

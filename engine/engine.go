@@ -25,7 +25,6 @@ type Engine struct {
 	waiting route       // of connections whose request has not arrived
 	http    *httpServer // nil without WithHTTPHandler
 	topics  topics
-	shards  int // made so far, by New
 
 	// Compression for goroutines that are not loops, and for what leaves a loop.
 	compressors   *pool.Pool[*deflate.Compressor]

@@ -53,24 +53,16 @@ func (e *Engine) publish(name string, op frame.OpCode, payload []byte, from *Con
 		}
 		t.publish(e, p, from)
 	}
-	if b := e.config.backplane; b != nil {
-		return b.Publish(name, op, payload)
-	}
-	return nil
+	return e.askBackplane(func(b Backplane) error { return b.Publish(name, op, payload) })
 }
 
 // publish hands a message to each loop that has members.
 func (t *topic) publish(e *Engine, p *Prepared, from *Conn) {
-	loops := e.group.Loops()
-	for i := range t.parts {
-		part := &t.parts[i]
-		part.Lock()
-		some := len(part.members) > 0
-		part.Unlock()
-		if some {
-			s := loops[i].Local().(*shard)
+	for _, part := range *t.parts.Load() {
+		if part.size.Load() > 0 {
+			s := part.loop.Local().(*shard)
 			if s.publications.add(publication{part, p, from}) {
-				loops[i].Do(s.deliver)
+				part.loop.Do(s.deliver)
 			}
 		}
 	}
@@ -164,20 +156,33 @@ func (s *shard) deliverRun(list []publication) {
 	}
 	part := list[0].to
 	part.Lock()
-	defer part.Unlock()
 	for _, m := range part.members {
 		c := m.conn
-		if c == list[0].from {
-			continue
-		}
-		if c.flags.Load()&(flagMasking|flagExtended|flagDeflate|flagFragment) == 0 && c.enqueueRun(bytes, len(list)) {
+		f := c.flags.Load()
+		switch {
+		case c == list[0].from:
+		case f&flagExtended != 0:
+			s.extended = append(s.extended, c)
+		case f&(flagMasking|flagDeflate|flagFragment) == 0 && c.enqueueRun(bytes, len(list)):
 			s.count.Delivered += uint64(len(list))
-			continue
+		default:
+			s.deliverEach(c, list)
 		}
-		for i := range list {
-			if c.queuePublished(list[i].p) == nil {
-				s.count.Delivered++
-			}
+	}
+	part.Unlock()
+	// A user's code works on the message: not under the lock of a topic, and it may panic.
+	for _, c := range s.extended {
+		c.callback(func() { s.deliverEach(c, list) })
+	}
+	clear(s.extended)
+	s.extended = s.extended[:0]
+}
+
+// deliverEach queues messages one by one, for a member that is special in some way.
+func (s *shard) deliverEach(c *Conn, list []publication) {
+	for i := range list {
+		if c.queuePublished(list[i].p) == nil {
+			s.count.Delivered++
 		}
 	}
 }
@@ -187,7 +192,7 @@ func (c *Conn) enqueueRun(bytes []byte, n int) bool {
 	c.lc.Lock()
 	queued := c.lc.Queued()
 	if c.flags.Load()&(flagSendClosed|flagUpgraded|flagFragment) != flagUpgraded ||
-		queued != 0 && queued+len(bytes) > c.route.maxBackpressure || !c.lc.AppendShared(bytes) {
+		(queued != 0 || n > 1) && queued+len(bytes) > c.route.maxBackpressure || !c.lc.AppendShared(bytes) {
 		c.lc.Unlock(false)
 		return false
 	}
@@ -198,33 +203,42 @@ func (c *Conn) enqueueRun(bytes []byte, n int) bool {
 	return true
 }
 
-// queuePublished queues a message for a member that is special in some way.
+// queuePublished queues a message, now or behind the fragmented one that is being sent.
 func (c *Conn) queuePublished(p *Prepared) error {
-	err := c.queuePrepared(p, bounded)
-	if err == ErrFragment && c.keepPublished(p) {
-		return nil
+	for {
+		if err := c.queuePrepared(p, published); err != ErrFragment {
+			return err
+		}
+		if again, err := c.keepPublished(p); !again {
+			return err
+		}
 	}
-	return err
 }
 
-// keepPublished keeps a message until the fragmented one that the connection is sending has ended.
-func (c *Conn) keepPublished(p *Prepared) bool {
+// keptCost is about what a message takes beside its bytes while it is kept.
+const keptCost = 128
+
+// keepPublished keeps a message until the fragmented one that the connection is sending has ended. again: it has.
+func (c *Conn) keepPublished(p *Prepared) (again bool, err error) {
 	c.lc.Lock()
 	defer c.lc.Unlock(false)
-	if c.flags.Load()&(flagFragment|flagSendClosed|flagExtended) != flagFragment { // transformers would not see it
-		return false
+	switch f := c.flags.Load(); {
+	case f&flagSendClosed != 0:
+		return false, ErrClosed
+	case f&flagExtended != 0: // transformers would not see it
+		c.shard().sent.refused.Add(1)
+		return false, ErrFragment
+	case f&flagFragment == 0:
+		return true, nil
 	}
 	own := c.subscriptions()
-	size := len(p.bytes)
-	for _, kept := range own.kept {
-		size += len(kept.bytes)
-	}
-	if size > c.route.maxBackpressure {
+	if own.keptSize+len(p.bytes) > c.route.maxBackpressure {
 		c.shard().sent.refused.Add(1)
-		return false
+		return false, ErrBackpressure
 	}
 	own.kept = append(own.kept, p)
-	return true
+	own.keptSize += keptCost + len(p.bytes)
+	return false, nil
 }
 
 // releasePublished queues what was kept. The caller holds the output queue.
@@ -237,5 +251,5 @@ func (c *Conn) releasePublished() {
 	for _, p := range own.kept {
 		c.appendLocked(frame.Header{Fin: true, OpCode: p.op}, p.bytes[p.header:], exempt)
 	}
-	own.kept = nil
+	own.kept, own.keptSize = nil, 0
 }

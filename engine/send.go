@@ -180,8 +180,9 @@ var (
 type bound uint8
 
 const (
-	bounded bound = iota // by the route's policy
-	waiting              // with ErrBackpressure, whatever the policy: its sender waits
+	bounded   bound = iota // by the route's policy
+	published              // so too, but a message that is dropped is an error
+	waiting                // with ErrBackpressure, whatever the policy: its sender waits
 	exempt
 )
 
@@ -257,13 +258,13 @@ func (c *Conn) fits(size int, b bound) error {
 		return nil
 	}
 	c.flags.Or(flagWantDrain)
-	if b == bounded {
+	if b == bounded || b == published {
 		c.shard().sent.refused.Add(1)
-		switch c.route.policy {
-		case PolicyDrop:
-			return errDropped
-		case PolicyClose:
+		switch {
+		case c.route.policy == PolicyClose:
 			return errOverflow
+		case c.route.policy == PolicyDrop && b == bounded:
+			return errDropped
 		}
 	}
 	return ErrBackpressure

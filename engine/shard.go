@@ -38,9 +38,9 @@ type shard struct {
 
 	pingPlain, pingSecret [aes.BlockSize]byte
 
-	index        int // of the loop
 	publications publications
-	deliver      func() // deliverPublished, for the loop to call
+	deliver      func()  // deliverPublished, for the loop to call
+	extended     []*Conn // members of the topic being delivered to that have extensions
 
 	answer []byte // the HTTP answer being written
 
@@ -61,8 +61,6 @@ func newShard(e *Engine) *shard {
 		panic(err) // 16 bytes are a key
 	}
 	s := &shard{engine: e, poison: e.config.poison, budget: e.config.assemblyBudget, cipher: block}
-	s.index = e.shards
-	e.shards++
 	s.deliver = s.deliverPublished
 	s.request.MaxBytes = e.config.maxHead
 	return s

@@ -7,41 +7,42 @@ import (
 	"sync/atomic"
 
 	"zeroframe/frame"
+	"zeroframe/internal/loop"
 )
 
 // A topic is a set of connections under a name. Its members stand in one list per loop, so that a message goes to each
 // loop once and is queued for all of that loop's members there: publish.go.
 type topic struct {
 	name  string
-	count atomic.Int64 // members; changed under topics.mu
-	parts []topicPart  // by the loop's index
+	holds int          // members, and those about to be; under topics.changes
+	count atomic.Int64 // members; changed under topics.changes
+	parts atomic.Pointer[[]*topicPart]
 }
 
 // topicPart is what of a topic lives on one loop. The loop holds the mutex while it delivers.
 type topicPart struct {
+	topic *topic
+	loop  *loop.Loop
+	size  atomic.Int32 // of members, for publishers, who do not wait for the loop
+
 	sync.Mutex
 	members []*membership
 }
 
 // membership is a connection's place in a topic. Leaving costs the same however many members there are.
 type membership struct {
-	conn  *Conn
-	topic *topic
-	at    int // in the part's members; under its mutex
+	conn *Conn
+	part *topicPart
+	at   int // in the part's members; under its mutex
 }
 
 // topics are the topics that have members.
 type topics struct {
-	mu     sync.RWMutex // before a part's mutex, and after subscriptions'
-	byName map[string]*topic
-}
-
-// subscriptions are a connection's memberships.
-type subscriptions struct {
-	sync.Mutex
-	list []*membership
-
-	kept []*Prepared // published while a fragmented message is being sent; under the output queue's lock
+	// changes puts the backplane's calls in order. It is taken after subscriptions' mutex and before mu, and never by those
+	// who publish: a backplane may deliver from inside of such a call.
+	changes sync.Mutex
+	mu      sync.RWMutex
+	byName  map[string]*topic
 }
 
 // MaxTopicName is the longest name of a topic, in bytes.
@@ -63,14 +64,14 @@ func (c *Conn) Subscribe(name string) error {
 		own.Unlock()
 		return ErrClosed
 	}
-	if slices.ContainsFunc(own.list, func(m *membership) bool { return m.topic.name == name }) {
+	if own.find(name) != nil {
 		own.Unlock()
 		return nil
 	}
 	m := &membership{conn: c}
-	n, err := c.route.engine.topics.join(m, name, c.route.engine)
+	n, err := c.route.engine.join(m, name)
 	if err == nil {
-		own.list = append(own.list, m)
+		own.add(m)
 	}
 	own.Unlock()
 	if f := c.route.engine.config.onSubscribe; f != nil && err == nil {
@@ -88,16 +89,13 @@ func (c *Conn) Unsubscribe(name string) bool {
 	}
 	own := r.subscriptions.Load()
 	own.Lock()
-	i := slices.IndexFunc(own.list, func(m *membership) bool { return m.topic.name == name })
-	if i < 0 {
+	m := own.find(name)
+	if m == nil {
 		own.Unlock()
 		return false
 	}
-	m := own.list[i]
-	own.list[i] = own.list[len(own.list)-1]
-	own.list[len(own.list)-1] = nil
-	own.list = own.list[:len(own.list)-1]
-	n := c.route.engine.topics.leave(m, c.route.engine)
+	own.remove(m)
+	n := c.route.engine.leave(m)
 	own.Unlock()
 	c.left(name, n)
 	return true
@@ -112,9 +110,9 @@ func (c *Conn) Topics() []string {
 	own := r.subscriptions.Load()
 	own.Lock()
 	defer own.Unlock()
-	names := make([]string, len(own.list))
-	for i, m := range own.list {
-		names[i] = m.topic.name
+	names := make([]string, 0, own.len())
+	for m := range own.all() {
+		names = append(names, m.part.topic.name)
 	}
 	return names
 }
@@ -127,12 +125,12 @@ func (c *Conn) leaveTopics() {
 	}
 	own := r.subscriptions.Load()
 	own.Lock()
-	list := own.list
-	own.list = nil
+	list := slices.AppendSeq(make([]*membership, 0, own.len()), own.all())
+	own.list, own.byName = nil, nil
 	own.Unlock()
 	for _, m := range list {
-		n := c.route.engine.topics.leave(m, c.route.engine)
-		c.callback(func() { c.left(m.topic.name, n) })
+		n := c.route.engine.leave(m)
+		c.callback(func() { c.left(m.part.topic.name, n) })
 	}
 }
 
@@ -143,48 +141,80 @@ func (c *Conn) left(name string, n int) {
 	}
 }
 
-// subscriptions returns the connection's, made on first use.
-func (c *Conn) subscriptions() *subscriptions {
-	r := c.more()
-	if s := r.subscriptions.Load(); s != nil {
-		return s
-	}
-	r.subscriptions.CompareAndSwap(nil, new(subscriptions))
-	return r.subscriptions.Load()
-}
-
-// join adds m to the topic called name and returns how many members it has then.
-func (t *topics) join(m *membership, name string, e *Engine) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	to := t.byName[name]
+// join adds m to the topic called name and returns how many members it has then. Who is counted is in the list already.
+func (e *Engine) join(m *membership, name string) (int, error) {
+	t := &e.topics
+	t.changes.Lock()
+	to := t.find(name)
 	if to == nil {
-		if b := e.config.backplane; b != nil {
-			if err := b.Subscribe(name); err != nil {
-				return 0, err
-			}
+		if err := e.askBackplane(func(b Backplane) error { return b.Subscribe(name) }); err != nil {
+			t.changes.Unlock()
+			return 0, err
 		}
-		to = &topic{name: name, parts: make([]topicPart, len(e.group.Loops()))}
+		to = &topic{name: name}
+		to.parts.Store(new([]*topicPart))
+		t.mu.Lock()
 		t.byName[name] = to
+		t.mu.Unlock()
 	}
-	m.topic = to
-	p := to.part(m.conn)
-	p.Lock()
-	m.at = len(p.members)
-	p.members = append(p.members, m)
-	p.Unlock()
-	n := int(to.count.Add(1))
-	if b := e.config.backplane; b != nil {
-		b.Count(name, n)
-	}
-	return n, nil
+	to.holds++
+	m.part = to.part(m.conn.lc.Loop())
+	t.changes.Unlock()
+
+	m.part.add(m) // it may have to wait for its loop; the other topics must not
+
+	t.changes.Lock()
+	defer t.changes.Unlock()
+	return e.counted(to, 1), nil
 }
 
 // leave takes m out of its topic and returns how many members are left. A topic without members is forgotten.
-func (t *topics) leave(m *membership, e *Engine) int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	p := m.topic.part(m.conn)
+func (e *Engine) leave(m *membership) int {
+	m.part.remove(m)
+	t, from := &e.topics, m.part.topic
+	t.changes.Lock()
+	defer t.changes.Unlock()
+	n := e.counted(from, -1)
+	if from.holds--; from.holds == 0 {
+		t.mu.Lock()
+		delete(t.byName, from.name)
+		t.mu.Unlock()
+		e.askBackplane(func(b Backplane) error { b.Unsubscribe(from.name); return nil })
+	}
+	return n
+}
+
+// counted changes the number of members and tells the backplane. The caller holds topics.changes.
+func (e *Engine) counted(t *topic, by int64) int {
+	n := int(t.count.Add(by))
+	e.askBackplane(func(b Backplane) error { b.Count(t.name, n); return nil })
+	return n
+}
+
+// part returns the part on a loop, made on first use: most topics have members on few of many loops. The caller holds
+// topics.changes.
+func (t *topic) part(on *loop.Loop) *topicPart {
+	list := *t.parts.Load()
+	for _, p := range list {
+		if p.loop == on {
+			return p
+		}
+	}
+	p := &topicPart{topic: t, loop: on}
+	list = append(slices.Clip(list), p)
+	t.parts.Store(&list)
+	return p
+}
+
+func (p *topicPart) add(m *membership) {
+	p.Lock()
+	m.at = len(p.members)
+	p.members = append(p.members, m)
+	p.size.Store(int32(len(p.members)))
+	p.Unlock()
+}
+
+func (p *topicPart) remove(m *membership) {
 	p.Lock()
 	last := len(p.members) - 1
 	p.members[m.at] = p.members[last]
@@ -194,19 +224,8 @@ func (t *topics) leave(m *membership, e *Engine) int {
 	if cap(p.members) > 64 && last < cap(p.members)/4 {
 		p.members = slices.Clone(p.members)
 	}
+	p.size.Store(int32(last))
 	p.Unlock()
-	n := int(m.topic.count.Add(-1))
-	b := e.config.backplane
-	if b != nil {
-		b.Count(m.topic.name, n)
-	}
-	if n == 0 {
-		delete(t.byName, m.topic.name)
-		if b != nil {
-			b.Unsubscribe(m.topic.name)
-		}
-	}
-	return n
 }
 
 func (t *topics) find(name string) *topic {
@@ -214,8 +233,6 @@ func (t *topics) find(name string) *topic {
 	defer t.mu.RUnlock()
 	return t.byName[name]
 }
-
-func (t *topic) part(c *Conn) *topicPart { return &t.parts[c.shard().index] }
 
 // Subscribers returns how many connections of this engine are members of the topic called name.
 func (e *Engine) Subscribers(name string) int {
@@ -236,7 +253,7 @@ func (e *Engine) Topics() iter.Seq2[string, int] {
 		}
 		e.topics.mu.RUnlock()
 		for _, t := range list {
-			if !yield(t.name, int(t.count.Load())) {
+			if n := int(t.count.Load()); n > 0 && !yield(t.name, n) {
 				return
 			}
 		}
