@@ -291,6 +291,7 @@ func TestFragmentsOfExtendedConnectionsAreRefusedNotDropped(t *testing.T) {
 		s.handle("/", h, engine.WithExtensions(sealA))
 		c := s.openSealed("/", "x-a")
 		conn := within(t, h.opened)
+		s.until("the answer has left the queue", func() bool { return conn.Buffered() == 0 })
 		want := bytes.Clone(bulk(s.glut()))
 		if err := conn.SendFragment(frame.Binary, want, false); err != nil {
 			t.Fatal(err)

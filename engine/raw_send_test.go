@@ -224,6 +224,7 @@ func TestFragmentsAreRefusedWhereMessagesAreDropped(t *testing.T) {
 		for name, send := range sends {
 			c := s.open("/")
 			conn := within(t, h.opened)
+			s.until("the answer has left the queue", func() bool { return conn.Buffered() == 0 })
 			glut := pattern(s.glut())
 			if err := conn.Send(frame.Binary, glut); err != nil {
 				t.Fatal(err)
