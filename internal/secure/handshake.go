@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"runtime/debug"
 	"strings"
@@ -110,8 +111,10 @@ func (e *PanicError) Error() string { return fmt.Sprintf("panic in a TLS handsha
 
 // Stream returns the stream of a new connection; lower is what it stands on, nil for a descriptor.
 func (s *Server) Stream(lower loop.Stream) *Stream {
-	w := &Wire{lower: lower, turns: s.turns, hs: &handshake{server: s}}
-	w.hs.changed.L = &w.hs.mu
+	h := &handshake{server: s}
+	h.changed.L = &h.mu
+	w := &Wire{lower: lower, turns: s.turns}
+	w.hs.Store(h)
 	w.phase.Store(uint32(waiting))
 	w.tls = tls.Server(w, s.config)
 	return (*Stream)(w)
@@ -136,7 +139,7 @@ const maxAhead = 32 << 10
 
 // feed reads from the descriptor for the handshake. Loop only.
 func (w *Wire) feed(buf []byte) error {
-	h := w.hs
+	h := w.hs.Load()
 	for {
 		h.mu.Lock()
 		room := maxAhead - len(h.in)
@@ -152,6 +155,9 @@ func (w *Wire) feed(buf []byte) error {
 		h.in = append(h.in, buf[:n]...)
 		if n == 0 {
 			h.err = err
+			if h.broken() && h.cancel != nil {
+				h.cancel()
+			}
 		}
 		h.full = n == 0 || len(h.in) >= maxAhead
 		rest := h.full
@@ -172,7 +178,7 @@ var errLeft = errors.New("secure: a callback ended the goroutine of its handshak
 
 // shake runs the handshake.
 func (w *Wire) shake() {
-	ctx := w.hs.context()
+	ctx := w.hs.Load().context()
 	w.turns.take()
 	err := errLeft
 	defer func() {
@@ -191,11 +197,15 @@ func (h *handshake) context() context.Context {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.cancel = cancel
-	if h.gone {
+	if h.gone || h.broken() {
 		cancel()
 	}
 	return ctx
 }
+
+// broken reports whether the peer is gone: at the mere end of its stream there may still be somebody to answer. The caller
+// holds mu.
+func (h *handshake) broken() bool { return h.err != nil && h.err != io.EOF }
 
 // read gives the handshake what the loop has read, and waits for it, without a turn.
 func (h *handshake) read(w *Wire, p []byte) (int, error) {
@@ -270,7 +280,7 @@ func (h *handshake) leave() {
 
 // pushHandshake writes what the handshake has said. Loop only.
 func (w *Wire) pushHandshake() error {
-	h := w.hs
+	h := w.hs.Load()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	n, err := w.writeBelow(h.out)
@@ -283,8 +293,8 @@ func (w *Wire) shaken(err error) {
 	if !w.is(handshaking) {
 		return
 	}
-	h := w.hs
-	w.hs = nil
+	h := w.hs.Load()
+	w.hs.Store(nil)
 	h.cancel()
 	if l, ok := w.lower.(interface{ Ready() bool }); ok && l.Ready() {
 		w.lower = nil // it had something to read before us, and has done its part

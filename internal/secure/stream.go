@@ -284,7 +284,7 @@ func (s *Stream) Holds() (input, output bool) {
 	w := (*Wire)(s)
 	switch phase(w.phase.Load()) {
 	case handshaking:
-		return false, w.hs.holds()
+		return false, w.hs.Load().holds()
 	case open:
 		return len(w.in) > 0 || w.more, w.out != nil
 	case failed:
@@ -322,8 +322,8 @@ func (s *Stream) Close() error {
 	w.dropOut()
 	w.dropStash()
 	w.in = nil
-	if w.hs != nil {
-		w.hs.abandon()
+	if h := w.hs.Load(); h != nil {
+		h.abandon()
 	}
 	if w.lower != nil {
 		return w.lower.Close()

@@ -35,9 +35,9 @@ type Wire struct {
 
 	// What follows belongs to the loop.
 	c     *loop.Conn
-	lower loop.Stream // what the ciphertext comes from; nil: c's descriptor
-	hs    *handshake  // until it is over
-	turns Turns       // of servers
+	lower loop.Stream               // what the ciphertext comes from; nil: c's descriptor
+	hs    atomic.Pointer[handshake] // until it is over; set and read by others too
+	turns Turns                     // of servers
 
 	in     []byte       // ciphertext read and not yet taken by tls, in stash or in the loop's scratch
 	stash  *pool.Buffer // where in stands between two reads
@@ -79,7 +79,7 @@ func (w *Wire) Read(p []byte) (int, error) {
 		w.follow(p[:n]) // tls may have read ahead into a record when a loop takes over
 		return n, err
 	case handshaking:
-		return w.hs.read(w, p)
+		return w.hs.Load().read(w, p)
 	case open:
 		if len(w.in) == 0 {
 			if err := w.fill(); err != nil {
@@ -129,7 +129,7 @@ func (w *Wire) Write(p []byte) (int, error) {
 	case blocking:
 		return w.nc.Write(p)
 	case handshaking:
-		return w.hs.write(w, p)
+		return w.hs.Load().write(w, p)
 	case open:
 		switch {
 		case w.sum != nil:
@@ -156,7 +156,9 @@ func (w *Wire) Close() error {
 	case blocking:
 		return w.nc.Close()
 	case handshaking:
-		w.hs.leave()
+		if h := w.hs.Load(); h != nil {
+			h.leave()
+		}
 	}
 	return nil
 }
