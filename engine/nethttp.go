@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -44,7 +45,13 @@ func (e *Engine) upgradeRequest(w http.ResponseWriter, r *http.Request, to *rout
 
 // acceptRequest judges a request, takes its connection from net/http, with what was read behind it, and answers: with
 // 101 in c's queue, or with 200 over HTTP/2. Or it refuses.
-func (e *Engine) acceptRequest(w http.ResponseWriter, r *http.Request, to *route) (_ *Conn, nc net.Conn, rest []byte, err error) {
+func (e *Engine) acceptRequest(w http.ResponseWriter, r *http.Request, to *route) (
+	_ *Conn, nc net.Conn, rest []byte, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = e.refusePanic(w, r, v)
+		}
+	}()
 	d := desks.Get().(*desk)
 	defer desks.Put(d)
 	seen := withoutBody(r)
@@ -69,7 +76,7 @@ func (e *Engine) acceptRequest(w http.ResponseWriter, r *http.Request, to *route
 	}
 	if err != nil {
 		e.config.logger.Error("request cannot be upgraded", slog.Any("error", err))
-		if errors.Is(err, http.ErrNotSupported) {
+		if !errors.Is(err, http.ErrHijacked) { // then it is not ours to answer on
 			e.refuseRequest(w, r, refuseInternal)
 		}
 		return nil, nil, nil, err
@@ -164,6 +171,17 @@ func (e *Engine) refuseRequest(w http.ResponseWriter, r *http.Request, err error
 		return errors.Join(ErrServerClosed, rejection)
 	}
 	return rejection
+}
+
+// refusePanic answers a request whose OnUpgrade, say, has panicked. Who wants the server to drop the request has it.
+func (e *Engine) refusePanic(w http.ResponseWriter, r *http.Request, v any) error {
+	if v == http.ErrAbortHandler {
+		panic(v)
+	}
+	p := &PanicError{v, debug.Stack()}
+	e.config.logger.Error("panic in a handler", slog.Any("panic", v), slog.String("stack", string(p.Stack)))
+	e.refuseRequest(w, r, refuseInternal)
+	return p
 }
 
 // refuseHijacked ends a connection that net/http has given up and no loop took.

@@ -28,8 +28,9 @@ type requestStream struct {
 	idle    chan struct{} // closed when ended, and no call runs
 }
 
-// answerConnect answers an extended CONNECT with 200.
-func answerConnect(w http.ResponseWriter, r *http.Request, protocol, extensions string, header http.Header) (net.Conn, error) {
+// answerConnect answers an extended CONNECT with 200, and returns its stream. header is added to the answer.
+func answerConnect(w http.ResponseWriter, r *http.Request, protocol, extensions string, header http.Header) (
+	net.Conn, error) {
 	for {
 		under, ok := w.(interface{ Unwrap() http.ResponseWriter })
 		if !ok {

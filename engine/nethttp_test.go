@@ -61,8 +61,9 @@ func TestFramesBehindTheRequestAreDeliveredFirst(t *testing.T) {
 			answerTo(frame.Text, pattern(200))},
 		{"a part of a payload", encode(true, frame.Text, pattern(200))[:100], encode(true, frame.Text, pattern(200))[100:],
 			answerTo(frame.Text, pattern(200))},
-		{"fragments", slices.Concat(encode(false, frame.Text, []byte("one ")), encode(true, frame.Ping, []byte("p")), encode(false, frame.Continuation, []byte("two "))),
-			encode(true, frame.Continuation, []byte("three")), slices.Concat(answerTo(frame.Pong, []byte("p")), answerTo(frame.Text, []byte("one two three")))},
+		{"fragments", slices.Concat(encode(false, frame.Text, []byte("one ")), encode(true, frame.Ping, []byte("p")),
+			encode(false, frame.Continuation, []byte("two "))), encode(true, frame.Continuation, []byte("three")),
+			append(answerTo(frame.Pong, []byte("p")), answerTo(frame.Text, []byte("one two three"))...)},
 		{"more than net/http reads", big, nil, append([]byte{0x82, 127, 0, 0, 0, 0, 0, 1, 0x86, 0xa0}, pattern(100_000)...)},
 		{"a close frame", encode(true, frame.Close, closePayload(4000, "")), nil, answerTo(frame.Close, closePayload(4000, ""))},
 	} {
@@ -154,7 +155,8 @@ func TestEveryLayerWorksInNetHTTP(t *testing.T) {
 		s := m.connect()
 		s.send(upgradeRequest("/session", "Sec-WebSocket-Protocol: a, c", "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover"))
 		status, head := s.readHead()
-		if status != 101 || !strings.Contains(head, "\r\nSec-WebSocket-Protocol: a\r\n") || !strings.Contains(head, "\r\nSec-WebSocket-Extensions: permessage-deflate") {
+		if status != 101 || !strings.Contains(head, "\r\nSec-WebSocket-Protocol: a\r\n") ||
+			!strings.Contains(head, "\r\nSec-WebSocket-Extensions: permessage-deflate") {
 			t.Fatal(head)
 		}
 		s.write(frame.Text, pattern(500))
@@ -247,36 +249,52 @@ func TestOnUpgradeInNetHTTPSeesTheRoutersRequest(t *testing.T) {
 	})
 }
 
-// A panic of OnUpgrade is the router's to deal with, like one of any handler in it.
-func TestAPanicInOnUpgradeInNetHTTPIsTheRouters(t *testing.T) {
+// A panic of OnUpgrade is the engine's to deal with, as natively, wherever it is.
+func TestAPanicInOnUpgradeInNetHTTPIsAnswered500(t *testing.T) {
 	onEachListener(t, func(t *testing.T, start func(...engine.Option) *mounted) {
 		m := start()
-		h := m.Handler(newUpgrader(func(u *engine.Upgrade) error {
-			if u.Request.Header.Get("X-Panic") != "" {
+		errs := make(chan error, 10)
+		h := newUpgrader(func(u *engine.Upgrade) error {
+			switch u.Request.URL.Path {
+			case "/panic":
 				panic("of the handler")
+			case "/abort":
+				panic(http.ErrAbortHandler)
 			}
 			return errors.New("not a rejection")
-		}))
-		m.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-			defer func() {
-				if v := recover(); v != nil {
-					http.Error(w, "recovered", http.StatusTeapot)
-				}
-			}()
-			h.ServeHTTP(w, r)
 		})
+		m.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+			_, err := m.Upgrade(w, r, h)
+			errs <- err
+		})
+		m.mux.Handle("/origin", m.Handler(newEcho(), engine.WithCheckOrigin(func(*http.Request) bool { panic("of the check") })))
 		c := m.connect()
-		c.send(upgradeRequest("/", "X-Panic: yes"))
-		if resp, body := c.readAnswer("GET"); resp.StatusCode != http.StatusTeapot || body != "recovered\n" {
-			t.Errorf("%d %q", resp.StatusCode, body)
+		expect500 := func(path, logged string) {
+			t.Helper()
+			c.send(upgradeRequest(path))
+			if resp, body := c.readAnswer("GET"); resp.StatusCode != 500 || resp.Close || body != "Internal Server Error\n" {
+				t.Errorf("%s: %d %q", path, resp.StatusCode, body)
+			}
+			if !strings.Contains(m.logs.String(), logged) {
+				t.Errorf("%s: log %q", path, m.logs)
+			}
 		}
-		c.send(upgradeRequest("/"))
-		if resp, body := c.readAnswer("GET"); resp.StatusCode != 500 || strings.Contains(body, "not a rejection") {
-			t.Errorf("%d %q", resp.StatusCode, body)
+		expect500("/panic", "of the handler")
+		var p *engine.PanicError
+		if err := within(t, errs); !errors.As(err, &p) || p.Value != "of the handler" || len(p.Stack) == 0 {
+			t.Errorf("error %v", err)
 		}
-		if !strings.Contains(m.logs.String(), "not a rejection") {
-			t.Errorf("log %q", m.logs)
+		expect500("/origin", "of the check")
+		expect500("/other", "not a rejection")
+		var no *engine.Rejection
+		if err := within(t, errs); !errors.As(err, &no) || no.Status != 500 {
+			t.Errorf("error %v", err)
 		}
+		if m.Stats().Refused[500] != 3 {
+			t.Errorf("%v refused", m.Stats().Refused)
+		}
+		c.send(upgradeRequest("/abort"))
+		c.expectEOF()
 	})
 }
 
@@ -292,7 +310,8 @@ func TestNetHTTPRequestsAreRefusedAsNativeOnes(t *testing.T) {
 			c.send([]byte(head))
 			method, _, _ := strings.Cut(head, " ")
 			resp, body := c.readAnswer(method)
-			if resp.StatusCode != status || resp.Close || (body == "") != (method == "HEAD") || resp.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
+			if resp.StatusCode != status || resp.Close || (body == "") != (method == "HEAD") ||
+				resp.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
 				t.Errorf("%.200q: %d %q %v", head, resp.StatusCode, body, resp.Header)
 			}
 			for name, value := range header {
@@ -303,13 +322,15 @@ func TestNetHTTPRequestsAreRefusedAsNativeOnes(t *testing.T) {
 		}
 		refused := 0
 		for _, row := range refusals {
-			if strings.Contains(row.head, " /echo HTTP/1.1") && (row.status == 405 || row.status == 426 || row.status == 403 || strings.Contains(row.name, "key") || row.name == "no version" || row.name == "body") {
+			switch row.name { // those that net/http takes, and a route
+			case "method", "plain request", "no Connection", "other upgrade", "no version", "version 8", "version list", "no key",
+				"short key", "key not base64", "two keys", "body", "foreign page":
 				expect(row.status, row.head, row.header)
 				refused++
 			}
 		}
-		if refused < 12 {
-			t.Errorf("only %d heads were tried", refused)
+		if refused != 13 {
+			t.Errorf("%d heads were tried", refused)
 		}
 		all := []string{hostField, upgradeField, connectField, keyField, versionField}
 		expect(405, request("HEAD /echo", all...), map[string]string{"Allow": "GET"})
@@ -669,21 +690,47 @@ func TestAnUpgradeInNetHTTPWithoutDescriptors(t *testing.T) {
 	m.open("/").echoes([]byte("again"))
 }
 
-// hijackedByNobody is a ResponseWriter whose Hijack returns neither a connection nor an error.
-type hijackedByNobody struct{ http.ResponseWriter }
+// hijackedByNobody is a ResponseWriter whose Hijack returns no connection.
+type hijackedByNobody struct {
+	http.ResponseWriter
+	err error
+}
 
-func (hijackedByNobody) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, nil }
+func (h hijackedByNobody) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, h.err }
 
 func TestAHijackThatReturnsNoConnectionIs500(t *testing.T) {
 	e := bare(t)
-	for range 2 {
+	for _, why := range []error{nil, errors.New("not by me")} {
 		w := httptest.NewRecorder()
 		r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(upgradeRequest("/"))))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c, err := e.Upgrade(hijackedByNobody{w}, r, newEcho()); c != nil || err == nil || w.Code != 500 {
+		if c, err := e.Upgrade(hijackedByNobody{w, why}, r, newEcho()); c != nil || err == nil || !errors.Is(err, why) && why != nil || w.Code != 500 {
 			t.Errorf("%v, %v, answered %d", c, err, w.Code)
 		}
 	}
+}
+
+// An extension that has agreed is told when the connection does not come to be.
+func TestTransformersAreClosedWhenNetHTTPKeepsItsConnection(t *testing.T) {
+	onEachListener(t, func(t *testing.T, start func(...engine.Option) *mounted) {
+		m := start(engine.WithPingInterval(0))
+		x := &closing{sealing: sealA}
+		h := m.Handler(newEcho(), engine.WithExtensions(x, sealB))
+		m.mux.Handle("/", h)
+		m.mux.Handle("/timeout", http.TimeoutHandler(h, patience, ""))
+		m.mux.Handle("/closed", m.Handler(newUpgrader(func(*engine.Upgrade) error { return m.Close() }), engine.WithExtensions(x)))
+		c := m.connect()
+		for path, extensions := range map[string]string{"/": "x-a, x-b; panic", "/timeout": "x-a, x-b"} {
+			c.send(upgradeRequest(path, extensionsField+extensions))
+			if resp, _ := c.readAnswer("GET"); resp.StatusCode != 500 {
+				t.Errorf("%s: status %d", path, resp.StatusCode)
+			}
+		}
+		x.expectClosed(t, 2)
+		c.send(upgradeRequest("/closed", extensionsField+"x-a"))
+		io.Copy(io.Discard, c.r) // 503, or nothing where the connection could not be had back
+		x.expectClosed(t, 3)
+	})
 }
