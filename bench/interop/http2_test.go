@@ -1,5 +1,7 @@
 package interop
 
+//lint:file-ignore SA1019 http.Transport, which http2.Transport is to be replaced by, has no extended CONNECT
+
 import (
 	"bytes"
 	"context"
@@ -61,12 +63,20 @@ func serveHTTP2(t *testing.T, secure bool, f func(*engine.Engine, *served) http.
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &h2Server{engine: e, served: &served{closed: make(chan engine.CloseReason, 1000), pongs: make(chan string, 100)}}
+	seen := &served{closed: make(chan engine.CloseReason, 1000), pongs: make(chan string, 100)}
 	mux := http.NewServeMux()
-	mux.Handle("/ws", f(e, s.served))
-	mux.Handle("/ws/{room}", f(e, s.served))
+	mux.Handle("/ws", f(e, seen))
+	mux.Handle("/ws/{room}", f(e, seen))
 	mux.HandleFunc("/plain", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto) })
-	s.Server = httptest.NewUnstartedServer(mux)
+	s := startHTTP2(t, secure, mux)
+	s.engine, s.served = e, seen
+	return s
+}
+
+// startHTTP2 serves h over HTTP/2. The handler's connections must have ended when the test is over.
+func startHTTP2(t *testing.T, secure bool, h http.Handler) *h2Server {
+	t.Helper()
+	s := &h2Server{Server: httptest.NewUnstartedServer(h)}
 	// Deadlines of requests are none of connections.
 	s.Config.ReadTimeout, s.Config.WriteTimeout, s.Config.IdleTimeout = 100*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
 	if secure {
@@ -83,7 +93,9 @@ func serveHTTP2(t *testing.T, secure bool, f func(*engine.Engine, *served) http.
 		}}
 	}
 	t.Cleanup(func() {
-		e.Close()
+		if s.engine != nil {
+			s.engine.Close()
+		}
 		s.client.CloseIdleConnections()
 		s.Close()
 	})
@@ -488,3 +500,58 @@ func (w shouting) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(bytes.ToUpper(slices.Clone(p)))
 }
 func (w shouting) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// With WithHTTPHandler the engine's own port speaks HTTP/2 too, and its routes are found there.
+func TestAWebSocketOverHTTP2OnTheEnginesOwnPort(t *testing.T) {
+	extendedConnect(t, func(t *testing.T) {
+		e, err := engine.New(engine.WithLoops(2), engine.WithPingInterval(0), engine.WithTLSConfig(secured().server.Clone()),
+			engine.WithHTTPHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto) })))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.HandleSession("/session/{room}", talk); err != nil {
+			t.Fatal(err)
+		}
+		ln, err := e.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- e.ServeTLS(ln, "", "") }()
+		s := &h2Server{Server: &httptest.Server{URL: "https://" + ln.Addr().String()}, engine: e, client: &http2.Transport{TLSClientConfig: trusting()}}
+		c, resp := s.open(t, "/session/blue")
+		if resp.StatusCode != 200 {
+			t.Fatalf("%d", resp.StatusCode)
+		}
+		if err := wsutil.WriteClientMessage(c, ws.OpText, []byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		if got, _, err := wsutil.ReadServerData(c); err != nil || string(got) != "blue: hello" {
+			t.Fatalf("%q, %v", got, err)
+		}
+		if _, resp := s.open(t, "/nowhere"); resp.StatusCode != 200 {
+			t.Errorf("no route, so the handler's: %d", resp.StatusCode)
+		} else if b, _ := io.ReadAll(resp.Body); string(b) != "HTTP/2.0" {
+			t.Errorf("%q", b)
+		}
+		if s := e.Stats(); s.Open != 1 || s.HTTP != 1 || s.Conns != 2 {
+			t.Errorf("%+v", s)
+		}
+		ended := make(chan error, 1)
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			ended <- e.Shutdown(ctx)
+		}()
+		f, err := ws.ReadFrame(c)
+		if code, _ := ws.ParseCloseFrameData(f.Payload); err != nil || code != 1001 {
+			t.Fatalf("%v %v", f.Header, err)
+		}
+		ws.WriteFrame(c, ws.MaskFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(1001, ""))))
+		if err := within(t, ended); err != nil {
+			t.Error(err)
+		}
+		within(t, done)
+		s.client.CloseIdleConnections()
+	})
+}
