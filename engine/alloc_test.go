@@ -281,25 +281,22 @@ func settledStats(t *testing.T, e *engine.Engine, messages uint64) engine.Stats 
 // two slots per connection, 18 B with its slack; a server alone pays 9. A connection that net/http accepted, and read the
 // request of, costs the same; one with a route of its own costs that more.
 func TestIdleConnectionCostsLittleLiveHeap(t *testing.T) {
-	fromNetHTTP := func(mount func(*engine.Engine, engine.Handler) http.Handler) func(testing.TB, engine.Handler, ...engine.Option) (string, *engine.Engine) {
-		return func(t testing.TB, h engine.Handler, opts ...engine.Option) (string, *engine.Engine) {
-			_, e := socketServer(t, h, opts...)
-			return netHTTPServer(t, mount(e, h)), e
-		}
-	}
 	for _, way := range []struct {
 		name  string
 		limit int
-		serve func(testing.TB, engine.Handler, ...engine.Option) (string, *engine.Engine)
+		mount func(*engine.Engine) http.Handler // in net/http; nil: it is not there
 	}{
-		{"of the engine's own", 250, socketServer},
-		{"from net/http", 250, fromNetHTTP(func(e *engine.Engine, h engine.Handler) http.Handler { return e.Handler(h) })},
-		{"by Upgrade", 250 + 480, fromNetHTTP(func(e *engine.Engine, h engine.Handler) http.Handler {
-			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.Upgrade(w, r, h) })
-		})},
+		{"of the engine's own", 250, nil},
+		{"from net/http", 250, func(e *engine.Engine) http.Handler { return e.Handler(replier{}) }},
+		{"by Upgrade", 250 + 480, func(e *engine.Engine) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.Upgrade(w, r, replier{}) })
+		}},
 	} {
 		t.Run(way.name, func(t *testing.T) {
-			addr, e := way.serve(t, replier{}, engine.WithPingInterval(30*time.Second))
+			addr, e := socketServer(t, replier{}, engine.WithPingInterval(30*time.Second))
+			if way.mount != nil {
+				addr = netHTTPServer(t, way.mount(e))
+			}
 			expectLittleLiveHeap(t, addr, e, way.limit)
 		})
 	}

@@ -32,7 +32,8 @@ func TestARequestsFieldsAreThoseOfItsHead(t *testing.T) {
 		"Sec-WebSocket-Protocol: c\r\nSec-WebSocket-Extensions: x; y=\"1, 2\"\r\nOrigin:  http://a \r\nX-Other: z\r\n\r\n"
 	h := ofNetHTTP(t, head)
 	for range 2 { // a Head is used again
-		if err := h.CheckUpgrade(); err != nil || !h.IsUpgrade() || string(h.Key()) != sampleKey || string(h.Host()) != "a:80" || string(h.Method()) != "GET" {
+		if err := h.CheckUpgrade(); err != nil || !h.IsUpgrade() || string(h.Key()) != sampleKey ||
+			string(h.Host()) != "a:80" || string(h.Method()) != "GET" {
 			t.Errorf("%v, key %q, host %q, method %q", err, h.Key(), h.Host(), h.Method())
 		}
 		origin, _ := h.Get("Origin")
@@ -45,7 +46,8 @@ func TestARequestsFieldsAreThoseOfItsHead(t *testing.T) {
 			t.Error("a field that no handshake needs was copied")
 		}
 		other := &http.Request{Method: "POST", ProtoMajor: 1, ProtoMinor: 0, Host: "[::1]", ContentLength: -1, Header: http.Header{}}
-		if err := h.SetRequest(other); err != nil || string(h.Method()) != "POST" || string(h.Host()) != "[::1]" || h.IsUpgrade() || !h.HasBody() || h.Key() != nil {
+		if err := h.SetRequest(other); err != nil || string(h.Method()) != "POST" || string(h.Host()) != "[::1]" ||
+			h.IsUpgrade() || !h.HasBody() || h.Key() != nil {
 			t.Errorf("%v: %q %q, key %q", err, h.Method(), h.Host(), h.Key())
 		}
 		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(head)))
