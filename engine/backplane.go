@@ -125,7 +125,7 @@ func (e *Engine) deliverElsewhere(name string, op frame.OpCode, payload []byte) 
 	}
 	if t := e.topics.find(name); t != nil {
 		if p, err := Prepare(op, payload); err == nil {
-			t.publish(e, p, nil)
+			t.publish(e, p, nil) // counted if not
 		}
 	}
 }

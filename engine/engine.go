@@ -36,6 +36,8 @@ type Engine struct {
 		maxConns atomic.Uint64
 	}
 
+	publishesRefused atomic.Uint64
+
 	turns secure.Turns // of TLS handshakes
 
 	closing       atomic.Bool
@@ -93,7 +95,7 @@ func New(opts ...Option) (*Engine, error) {
 		Refused: func(l *loop.Loop, cause loop.Refusal) {
 			l.Local().(*shard).count.refusedConns[cause]++
 		},
-		NewLocal: func(l *loop.Loop) any { return newShard(e) },
+		NewLocal: func(l *loop.Loop) any { return newShard(e, l) },
 		Turn:     func(l *loop.Loop, idle bool) { l.Local().(*shard).publish(l, idle) },
 	})
 	if err != nil {
@@ -209,6 +211,10 @@ const lastHandshake = time.Second
 
 // shutDown is Shutdown for one connection, on its loop.
 func (c *Conn) shutDown() {
+	s := c.shard()
+	for len(s.publications.next()) > 0 { // before the close frames, whatever came first
+		s.deliverPublished()
+	}
 	switch c.state {
 	case stateHead:
 		if c.unready() { // it is told when it can be, if that is soon

@@ -2,15 +2,18 @@ package engine
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"zeroframe/frame"
 )
 
 // Publish sends a message, Text or Binary, to every member of the topic called name, and hands it to the backplane if
 // there is one. It copies payload once, before it returns, however many members there are, and never blocks; the loops
-// queue it. Messages of one goroutine reach each member in the order of the calls. A member that reads too slowly is
-// subject to its route's WithBackpressurePolicy, where PolicyRefuse drops the message for it; Stats count that. Any
-// goroutine may call it, handlers included. The errors are ErrFragment for other opcodes, ErrTopicName, ErrServerClosed, and the
+// queue it. Messages of one goroutine reach each member in the order of the calls; what is sent to a member by other means
+// right after, Send or Close, may overtake them. A member that reads too slowly is subject to its route's
+// WithBackpressurePolicy, where PolicyRefuse drops the message for it; Stats count that. Any goroutine may call it, handlers
+// included. The errors are ErrFragment for other opcodes, ErrTopicName, ErrServerClosed, ErrBackpressure when a loop that
+// has members is more than 64 MiB of messages behind (128 B added for each), and nobody is sent this one, and the
 // backplane's, after the local members were served.
 func (e *Engine) Publish(name string, op frame.OpCode, payload []byte) error {
 	return e.publish(name, op, payload, nil)
@@ -30,8 +33,11 @@ func (e *Engine) PublishPrepared(name string, p *Prepared) error {
 	if e.closing.Load() {
 		return ErrServerClosed
 	}
+	if name == "" || len(name) > MaxTopicName {
+		return ErrTopicName
+	}
 	if t := e.topics.find(name); t != nil {
-		t.publish(e, p, nil)
+		return t.publish(e, p, nil)
 	}
 	return nil
 }
@@ -51,14 +57,23 @@ func (e *Engine) publish(name string, op frame.OpCode, payload []byte, from *Con
 		if err != nil {
 			return err
 		}
-		t.publish(e, p, from)
+		if err := t.publish(e, p, from); err != nil {
+			return err
+		}
 	}
 	return e.askBackplane(func(b Backplane) error { return b.Publish(name, op, payload) })
 }
 
-// publish hands a message to each loop that has members.
-func (t *topic) publish(e *Engine, p *Prepared, from *Conn) {
-	for _, part := range *t.parts.Load() {
+// publish hands a message to each loop that has members, or to none if one of them is too far behind.
+func (t *topic) publish(e *Engine, p *Prepared, from *Conn) error {
+	parts := *t.parts.Load()
+	for _, part := range parts {
+		if part.size.Load() > 0 && part.loop.Local().(*shard).publications.waiting.Load() > maxWaiting {
+			e.publishesRefused.Add(1)
+			return ErrBackpressure
+		}
+	}
+	for _, part := range parts {
 		if part.size.Load() > 0 {
 			s := part.loop.Local().(*shard)
 			if s.publications.add(publication{part, p, from}) {
@@ -66,6 +81,7 @@ func (t *topic) publish(e *Engine, p *Prepared, from *Conn) {
 			}
 		}
 	}
+	return nil
 }
 
 // publication is a message on its way to the members of a topic on one loop.
@@ -75,40 +91,21 @@ type publication struct {
 	from *Conn // is not sent it; nil: everyone is
 }
 
-// publications are those that a loop has not seen yet. What is published between two of its turns is delivered together:
-// each member gets all of it with one write.
+// cost is about what it takes while it waits, in bytes.
+func (p *publication) cost() int64 { return int64(len(p.p.bytes)) + keptCost }
+
+// publications are those that a loop has not delivered yet. What is published between two of its turns is delivered
+// together: each member gets all of it with one write.
 type publications struct {
+	waiting atomic.Int64 // the cost of all; above maxWaiting no more are taken
+
 	sync.Mutex
 	list  []publication
+	told  bool          // the loop will look
 	spare []publication // the list before, empty
-}
 
-// add reports whether the loop must be told.
-func (q *publications) add(p publication) (first bool) {
-	q.Lock()
-	q.list = append(q.list, p)
-	first = len(q.list) == 1
-	q.Unlock()
-	return first
-}
-
-// take returns what has come; give it back with done.
-func (q *publications) take() (list []publication) {
-	q.Lock()
-	list, q.list, q.spare = q.list, q.spare, nil
-	q.Unlock()
-	return list
-}
-
-func (q *publications) done(list []publication) {
-	clear(list)
-	if cap(list) <= maxSpare {
-		q.Lock()
-		if q.spare == nil {
-			q.spare = list[:0]
-		}
-		q.Unlock()
-	}
+	taken []publication // from list, and when it was long not delivered all at once; loop only
+	at    int           // in taken
 }
 
 const (
@@ -116,17 +113,68 @@ const (
 	// maxJoined bounds the bytes of messages that are put together for all members. Beyond that a copy costs more than an
 	// element of a write vector per member.
 	maxJoined = 16 << 10
+	// maxWaiting bounds what publishers that are faster than a loop make it keep, in bytes.
+	maxWaiting = 64 << 20
+	// A turn in which this many messages were queued, or bytes for each member, ends: they are written before more come,
+	// or the members' queues would overflow however fast they read, and others have their turn.
+	maxTurnDeliveries = 16 << 10
+	maxTurnBytes      = 128 << 10
 )
 
-// deliverPublished queues what was published for the members that live on this loop. Loop only.
-func (s *shard) deliverPublished() {
-	list := s.publications.take()
-	for rest := list; len(rest) > 0; {
-		n := run(rest)
-		s.deliverRun(rest[:n])
-		rest = rest[n:]
+// add reports whether the loop must be told.
+func (q *publications) add(p publication) (first bool) {
+	q.waiting.Add(p.cost())
+	q.Lock()
+	q.list = append(q.list, p)
+	first = !q.told
+	q.told = true
+	q.Unlock()
+	return first
+}
+
+// next returns those that wait, the oldest first. Loop only.
+func (q *publications) next() []publication {
+	if q.at < len(q.taken) {
+		return q.taken[q.at:]
 	}
-	s.publications.done(list)
+	clear(q.taken)
+	q.Lock()
+	if cap(q.taken) <= maxSpare {
+		q.spare = q.taken[:0]
+	}
+	q.taken, q.list, q.spare = q.list, q.spare, nil
+	q.told = len(q.taken) > 0
+	q.Unlock()
+	q.at = 0
+	return q.taken
+}
+
+// done drops the first n of those. Loop only.
+func (q *publications) done(n int) {
+	for i := range q.taken[q.at : q.at+n] {
+		q.waiting.Add(-q.taken[q.at+i].cost())
+	}
+	q.at += n
+}
+
+// deliverPublished queues what was published for the members that live on this loop, or as much of it as is good for one
+// turn. Loop only.
+func (s *shard) deliverPublished() {
+	deliveries, bytes := 0, 0
+	for deliveries < maxTurnDeliveries && bytes < maxTurnBytes {
+		list := s.publications.next()
+		if len(list) == 0 {
+			return
+		}
+		n := run(list)
+		deliveries += n * int(list[0].to.size.Load())
+		for i := range list[:n] {
+			bytes += len(list[i].p.bytes)
+		}
+		s.deliverRun(list[:n])
+		s.publications.done(n)
+	}
+	s.loop.Do(s.deliver)
 }
 
 // run returns how many messages at the start of list go to the same members and may be joined.

@@ -38,6 +38,7 @@ type shard struct {
 
 	pingPlain, pingSecret [aes.BlockSize]byte
 
+	loop         *loop.Loop
 	publications publications
 	deliver      func()  // deliverPublished, for the loop to call
 	extended     []*Conn // members of the topic being delivered to that have extensions
@@ -53,14 +54,14 @@ type shard struct {
 	}
 }
 
-func newShard(e *Engine) *shard {
+func newShard(e *Engine, l *loop.Loop) *shard {
 	var key [16]byte
 	rand.Read(key[:])
 	block, err := aes.NewCipher(key[:])
 	if err != nil {
 		panic(err) // 16 bytes are a key
 	}
-	s := &shard{engine: e, poison: e.config.poison, budget: e.config.assemblyBudget, cipher: block}
+	s := &shard{engine: e, loop: l, poison: e.config.poison, budget: e.config.assemblyBudget, cipher: block}
 	s.deliver = s.deliverPublished
 	s.request.MaxBytes = e.config.maxHead
 	return s

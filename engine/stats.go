@@ -33,8 +33,10 @@ type Stats struct {
 	BytesOut   uint64 // bytes of those frames, headers included
 
 	Delivered uint64 // messages that were published and queued for a member of the topic
-	Topics    int    // topics with members on this engine
-	Backplane BackplaneStatus
+	// PublishesRefused counts messages that were published, here or elsewhere, when a loop was too far behind: see Publish.
+	PublishesRefused uint64
+	Topics           int // topics with members on this engine
+	Backplane        BackplaneStatus
 
 	PingsOut     uint64 // pings sent by the engine
 	PingsIn      uint64 // pings received, each answered by a pong
@@ -161,6 +163,7 @@ func (e *Engine) Stats() Stats {
 	}
 	e.topics.mu.RLock()
 	t.Topics = len(e.topics.byName)
+	t.PublishesRefused = e.publishesRefused.Load()
 	e.topics.mu.RUnlock()
 	if b := e.config.backplane; b != nil {
 		t.Backplane = b.Status()
