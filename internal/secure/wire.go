@@ -94,13 +94,18 @@ func (w *Wire) Read(p []byte) (int, error) {
 }
 
 // portion copies ciphertext to tls, not beyond the record it is at: what it is given too early stays in a buffer of its
-// own, which grows with it and is kept for the life of the connection.
+// own, which grows with it and is kept for the life of the connection. A record goes whole if it can, for tls allocates 24
+// bytes for each call that it makes.
 func (w *Wire) portion(p, in []byte) (n int) {
-	if w.left > 0 {
-		n = copy(p, in[:min(len(in), int(w.left))])
-	} else {
-		n = copy(p[:min(len(p), recordHeader-int(w.got))], in)
+	switch {
+	case w.left > 0:
+		n = int(w.left)
+	case w.got == 0 && len(in) >= recordHeader:
+		n = recordHeader + int(in[3])<<8 + int(in[4])
+	default:
+		n = recordHeader - int(w.got)
 	}
+	n = copy(p, in[:min(len(in), n)])
 	w.follow(p[:n])
 	return n
 }
