@@ -4,6 +4,7 @@ package engine_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"math"
 	"net"
@@ -293,16 +294,21 @@ func TestIdleConnectionCostsLittleLiveHeap(t *testing.T) {
 		}},
 	} {
 		t.Run(way.name, func(t *testing.T) {
-			addr, e := socketServer(t, replier{}, engine.WithPingInterval(30*time.Second))
-			if way.mount != nil {
-				addr = netHTTPServer(t, way.mount(e))
-			}
-			expectLittleLiveHeap(t, addr, e, way.limit)
+			upToThreeTimes(t, func(t *testing.T, wrong func(string, ...any)) {
+				addr, e := socketServer(t, replier{}, engine.WithPingInterval(30*time.Second))
+				if way.mount != nil {
+					addr = netHTTPServer(t, way.mount(e))
+				}
+				if n := idleHeap(t, addr, e); n > way.limit {
+					wrong("%d B of live heap per idle connection, at most %d are meant", n, way.limit)
+				}
+			})
 		})
 	}
 }
 
-func expectLittleLiveHeap(t *testing.T, addr string, e *engine.Engine, limit int) {
+// idleHeap returns what an idle connection keeps alive.
+func idleHeap(t *testing.T, addr string, e *engine.Engine) int {
 	const conns = 2000
 	warm := dialRaw(t, addr)
 	request := encode(true, frame.Binary, []byte("hello"))
@@ -321,13 +327,29 @@ func expectLittleLiveHeap(t *testing.T, addr string, e *engine.Engine, limit int
 	clientCost = clientHeap(t, conns)
 	perConn := (int(after) - int(before) - clientCost) / conns
 	t.Logf("%d B of live heap per idle connection, %d B of it by the test's own clients taken off", perConn, clientCost/conns)
-	if perConn > limit {
-		t.Errorf("%d B of live heap per idle connection, at most %d are meant", perConn, limit)
-	}
 	if s := e.Stats(); s.Open != conns+1 {
 		t.Fatalf("%d connections open, want %d", s.Open, conns+1)
 	}
 	runtime.KeepAlive(clients)
+	return perConn
+}
+
+// upToThreeTimes repeats a measurement of memory until it is as meant: in a process full of tests other things move now and
+// then. What measure finds wrong is an error the last time.
+func upToThreeTimes(t *testing.T, measure func(t *testing.T, wrong func(format string, args ...any))) {
+	for i, right := 1, false; !right && i <= 3; i++ {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			right = true
+			measure(t, func(format string, args ...any) {
+				right = false
+				if i == 3 {
+					t.Errorf(format, args...)
+				} else {
+					t.Logf("measured again: "+format, args...)
+				}
+			})
+		})
+	}
 }
 
 // liveHeap collects until no more is found: what earlier tests left with cleanups and in pools takes several rounds, and
