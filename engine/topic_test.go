@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"zeroframe/engine"
 	"zeroframe/frame"
@@ -260,7 +261,7 @@ func TestASlowMemberHarmsNobodyElse(t *testing.T) {
 	for _, p := range []engine.Policy{engine.PolicyRefuse, engine.PolicyDrop, engine.PolicyClose} {
 		t.Run(p.String(), func(t *testing.T) {
 			onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
-				s := start(engine.WithMaxBackpressure(20_000), engine.WithBackpressurePolicy(p), engine.WithPingInterval(0))
+				s := start(engine.WithMaxBackpressure(20_000), engine.WithBackpressurePolicy(p), engine.WithPingInterval(0), engine.WithCloseTimeout(50*time.Millisecond))
 				s.handle("/", subscriber{})
 				s.narrow()
 				slow, fast := s.open("/"), s.open("/")
