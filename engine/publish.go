@@ -157,8 +157,8 @@ func (q *publications) done(n int) {
 	q.at += n
 }
 
-// deliverPublished queues what was published for the members that live on this loop, or as much of it as is good for one
-// turn. Loop only.
+// deliverPublished sends what was published to the members that live on this loop, or as much of it as is good for one
+// turn. Loop only, outside of callbacks.
 func (s *shard) deliverPublished() {
 	deliveries, bytes := 0, 0
 	for deliveries < maxTurnDeliveries && bytes < maxTurnBytes {
@@ -167,11 +167,12 @@ func (s *shard) deliverPublished() {
 			return
 		}
 		n := run(list)
+		alone := n == len(list) && deliveries == 0
 		deliveries += n * int(list[0].to.size.Load())
 		for i := range list[:n] {
 			bytes += len(list[i].p.bytes)
 		}
-		s.deliverRun(list[:n])
+		s.deliverRun(list[:n], alone)
 		s.publications.done(n)
 	}
 	s.loop.Do(s.deliver)
@@ -180,7 +181,7 @@ func (s *shard) deliverPublished() {
 // run returns how many messages at the start of list go to the same members and may be joined.
 func run(list []publication) (n int) {
 	size := 0
-	for n < len(list) && list[n].to == list[0].to && list[n].from == list[0].from {
+	for n < len(list) && list[n].to == list[0].to {
 		if size += len(list[n].p.bytes); n > 0 && size > maxJoined {
 			break
 		}
@@ -189,8 +190,9 @@ func run(list []publication) (n int) {
 	return n
 }
 
-// deliverRun queues messages for the members of one topic.
-func (s *shard) deliverRun(list []publication) {
+// deliverRun sends messages to the members of one topic. If they come alone they are written at once: nothing else is
+// about to be queued that could go with them.
+func (s *shard) deliverRun(list []publication, alone bool) {
 	bytes := list[0].p.bytes
 	if len(list) > 1 {
 		size := 0
@@ -202,53 +204,100 @@ func (s *shard) deliverRun(list []publication) {
 			bytes = append(bytes, list[i].p.bytes...)
 		}
 	}
-	part := list[0].to
-	part.Lock()
-	for _, m := range part.members {
-		c := m.conn
-		f := c.flags.Load()
-		switch {
-		case c == list[0].from:
-		case f&flagExtended != 0:
-			s.extended = append(s.extended, c)
-		case f&(flagMasking|flagDeflate|flagFragment) == 0 && c.enqueueRun(bytes, len(list)):
-			s.count.Delivered += uint64(len(list))
-		default:
-			s.deliverEach(c, list)
+	part, together := list[0].to, uint64(0)
+	s.senders.set(list)
+	for _, m := range part.share() {
+		f := m.conn.flags.Load()
+		if f&(flagMasking|flagExtended|flagDeflate|flagFragment) == 0 && !s.senders.has(m.conn) && m.send(bytes, len(list), alone) {
+			together++
+		} else {
+			s.deliverEach(m, list)
 		}
 	}
-	part.Unlock()
-	// A user's code works on the message: not under the lock of a topic, and it may panic.
-	for _, c := range s.extended {
-		c.callback(func() { s.deliverEach(c, list) })
-	}
-	clear(s.extended)
-	s.extended = s.extended[:0]
+	part.unshare()
+	s.senders.forget()
+	s.count.Delivered += together * uint64(len(list))
+	s.sent.frames.Add(together * uint64(len(list)))
+	s.sent.bytes.Add(together * uint64(len(bytes)))
 }
 
-// deliverEach queues messages one by one, for a member that is special in some way.
-func (s *shard) deliverEach(c *Conn, list []publication) {
+// senders are the connections that are not sent all messages of a run, since some are their own.
+type senders struct {
+	one  *Conn
+	more map[*Conn]struct{} // if there are several
+}
+
+func (x *senders) set(list []publication) {
 	for i := range list {
-		if c.queuePublished(list[i].p) == nil {
-			s.count.Delivered++
+		switch from := list[i].from; {
+		case from == nil || from == x.one:
+		case x.one == nil:
+			x.one = from
+		default:
+			if x.more == nil {
+				x.more = make(map[*Conn]struct{})
+			}
+			x.more[from] = struct{}{}
 		}
 	}
 }
 
-// enqueueRun queues several messages as one piece of memory, if all of them fit.
-func (c *Conn) enqueueRun(bytes []byte, n int) bool {
+func (x *senders) has(c *Conn) bool {
+	if c == x.one {
+		return true
+	}
+	if len(x.more) == 0 {
+		return false
+	}
+	_, ok := x.more[c]
+	return ok
+}
+
+func (x *senders) forget() {
+	x.one = nil
+	clear(x.more)
+}
+
+// send sends n messages as one piece of memory, if all of them fit. atOnce: it is written now.
+func (m *member) send(bytes []byte, n int, atOnce bool) bool {
+	c := m.conn
 	c.lc.Lock()
 	queued := c.lc.Queued()
-	if c.flags.Load()&(flagSendClosed|flagUpgraded|flagFragment) != flagUpgraded ||
-		(queued != 0 || n > 1) && queued+len(bytes) > c.route.maxBackpressure || !c.lc.AppendShared(bytes) {
+	if c.flags.Load()&(flagSendClosed|flagUpgraded|flagFragment) != flagUpgraded || m.hasLeft() ||
+		(queued != 0 || n > 1) && queued+len(bytes) > c.route.maxBackpressure {
 		c.lc.Unlock(false)
 		return false
 	}
-	sent := &c.shard().sent
-	sent.frames.Add(uint64(n))
-	sent.bytes.Add(uint64(len(bytes)))
-	c.lc.Unlock(true)
-	return true
+	if !atOnce {
+		ok := c.lc.AppendShared(bytes)
+		c.lc.Unlock(ok)
+		return ok
+	}
+	left, err := c.lc.WriteShared(bytes)
+	c.lc.Unlock(left)
+	if err != nil {
+		c.lc.Close(err)
+	}
+	return err == nil
+}
+
+// deliverEach queues messages one by one, for a member that is special in some way, that some are of, or that has no room
+// for all.
+func (s *shard) deliverEach(m member, list []publication) {
+	defer m.conn.recoverHandler() // extensions and CompressIf are a user's code
+	own := m.conn.subscriptions()
+	own.Lock()
+	left := m.hasLeft()
+	if m.conn.flags.Load()&flagExtended != 0 { // its code may unsubscribe it
+		own.Unlock()
+	} else {
+		defer own.Unlock()
+	}
+	for i := range list {
+		if !left && list[i].from != m.conn && m.conn.queuePublished(list[i].p) == nil {
+			s.count.Delivered++
+		}
+	}
 }
 
 // queuePublished queues a message, now or behind the fragmented one that is being sent.

@@ -41,7 +41,7 @@ type shard struct {
 	loop         *loop.Loop
 	publications publications
 	deliver      func()  // deliverPublished, for the loop to call
-	extended     []*Conn // members of the topic being delivered to that have extensions
+	senders      senders // of what is being delivered
 
 	answer []byte // the HTTP answer being written
 

@@ -19,21 +19,31 @@ type topic struct {
 	parts atomic.Pointer[[]*topicPart]
 }
 
-// topicPart is what of a topic lives on one loop. The loop holds the mutex while it delivers.
+// topicPart is what of a topic lives on one loop. The loop goes over the members without the mutex, which others would
+// wait for all the while: who takes one away meanwhile leaves it the list as it is.
 type topicPart struct {
 	topic *topic
 	loop  *loop.Loop
 	size  atomic.Int32 // of members, for publishers, who do not wait for the loop
 
 	sync.Mutex
-	members []*membership
+	members []member
+	shared  bool        // the loop reads members: nothing of it may change, though more may be appended
+	left    atomic.Bool // somebody has left meanwhile: whose membership says so
 }
 
-// membership is a connection's place in a topic. Leaving costs the same however many members there are.
-type membership struct {
+// member is what the loop needs of one.
+type member struct {
 	conn *Conn
-	part *topicPart
-	at   int // in the part's members; under its mutex
+	*membership
+}
+
+// membership is a connection's place in a topic. Leaving costs the same however many members there are, but for the first
+// that leaves during a delivery.
+type membership struct {
+	part  *topicPart
+	at    int  // in the part's members; under its mutex
+	ended bool // under the output queue's lock; but for the loop, those who change it hold that of subscriptions too
 }
 
 // topics are the topics that have members.
@@ -68,8 +78,8 @@ func (c *Conn) Subscribe(name string) error {
 		own.Unlock()
 		return nil
 	}
-	m := &membership{conn: c}
-	n, err := c.route.engine.join(m, name)
+	m := new(membership)
+	n, err := c.route.engine.join(c, m, name)
 	if err == nil {
 		own.add(m)
 	}
@@ -95,7 +105,7 @@ func (c *Conn) Unsubscribe(name string) bool {
 		return false
 	}
 	own.remove(m)
-	n := c.route.engine.leave(m)
+	n := c.route.engine.leave(c, m)
 	own.Unlock()
 	c.left(name, n)
 	return true
@@ -129,7 +139,7 @@ func (c *Conn) leaveTopics() {
 	own.list, own.byName = nil, nil
 	own.Unlock()
 	for _, m := range list {
-		n := c.route.engine.leave(m)
+		n := c.route.engine.leave(c, m)
 		c.callback(func() { c.left(m.part.topic.name, n) })
 	}
 }
@@ -141,8 +151,8 @@ func (c *Conn) left(name string, n int) {
 	}
 }
 
-// join adds m to the topic called name and returns how many members it has then. Who is counted is in the list already.
-func (e *Engine) join(m *membership, name string) (int, error) {
+// join adds c to the topic called name and returns how many members it has then. Who is counted is in the list already.
+func (e *Engine) join(c *Conn, m *membership, name string) (int, error) {
 	t := &e.topics
 	t.changes.Lock()
 	to := t.find(name)
@@ -158,19 +168,19 @@ func (e *Engine) join(m *membership, name string) (int, error) {
 		t.mu.Unlock()
 	}
 	to.holds++
-	m.part = to.part(m.conn.lc.Loop())
+	m.part = to.part(c.lc.Loop())
 	t.changes.Unlock()
 
-	m.part.add(m) // it may have to wait for its loop; the other topics must not
+	m.part.add(c, m)
 
 	t.changes.Lock()
 	defer t.changes.Unlock()
 	return e.counted(to, 1), nil
 }
 
-// leave takes m out of its topic and returns how many members are left. A topic without members is forgotten.
-func (e *Engine) leave(m *membership) int {
-	m.part.remove(m)
+// leave takes c out of a topic and returns how many members are left. A topic without members is forgotten.
+func (e *Engine) leave(c *Conn, m *membership) int {
+	m.part.remove(c, m)
 	t, from := &e.topics, m.part.topic
 	t.changes.Lock()
 	defer t.changes.Unlock()
@@ -206,27 +216,53 @@ func (t *topic) part(on *loop.Loop) *topicPart {
 	return p
 }
 
-func (p *topicPart) add(m *membership) {
+func (p *topicPart) add(c *Conn, m *membership) {
 	p.Lock()
 	m.at = len(p.members)
-	p.members = append(p.members, m)
+	p.members = append(p.members, member{c, m})
 	p.size.Store(int32(len(p.members)))
 	p.Unlock()
 }
 
-func (p *topicPart) remove(m *membership) {
+func (p *topicPart) remove(c *Conn, m *membership) {
 	p.Lock()
+	p.left.Store(true)
+	if p.shared {
+		p.members, p.shared = slices.Clone(p.members), false
+	}
 	last := len(p.members) - 1
 	p.members[m.at] = p.members[last]
 	p.members[m.at].at = m.at
-	p.members[last] = nil
+	p.members[last] = member{}
 	p.members = p.members[:last]
 	if cap(p.members) > 64 && last < cap(p.members)/4 {
 		p.members = slices.Clone(p.members)
 	}
 	p.size.Store(int32(last))
 	p.Unlock()
+	c.lc.Lock() // the loop may be about to write to it
+	m.ended = true
+	c.lc.Unlock(false)
 }
+
+// share returns the members, for the loop to read until unshare.
+func (p *topicPart) share() []member {
+	p.Lock()
+	defer p.Unlock()
+	p.shared = true
+	p.left.Store(false)
+	return p.members
+}
+
+func (p *topicPart) unshare() {
+	p.Lock()
+	p.shared = false
+	p.Unlock()
+}
+
+// hasLeft reports whether the member has left since share. The caller holds the output queue, or the lock of
+// subscriptions.
+func (m *member) hasLeft() bool { return m.part.left.Load() && m.ended }
 
 func (t *topics) find(name string) *topic {
 	t.mu.RLock()

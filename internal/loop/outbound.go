@@ -136,6 +136,27 @@ func (c *Conn) AppendShared(b []byte) bool {
 	return true
 }
 
+// WriteShared is AppendShared on the loop, outside of callbacks, that writes b at once where nothing is queued: only what
+// the kernel does not take is queued, which left reports. The caller holds the queue, and others who want it wait for the
+// system call. An error is what the connection has ended with, and is to be closed with when the queue has been released.
+func (c *Conn) WriteShared(b []byte) (left bool, err error) {
+	if c.stream != nil || c.out.newest != nil || c.flags&(flagOpen|flagNotify) != flagOpen {
+		if !c.AppendShared(b) {
+			return false, ErrClosed
+		}
+		return true, nil
+	}
+	n, err := send(int(c.fd), b)
+	c.loop.stats.Writes++
+	if n == len(b) {
+		return false, nil
+	}
+	if err != nil && err != ErrAgain {
+		return false, err
+	}
+	return c.AppendShared(b[n:]), nil
+}
+
 // MarkOutput tells m when all that is queued now has been written. It reports whether m will be told; if not, nothing is
 // queued, and err says whether something was when the connection ended. Any goroutine may call it.
 func (c *Conn) MarkOutput(m Mark) (queued bool, err error) {
