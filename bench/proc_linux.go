@@ -1,37 +1,23 @@
 package bench
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// userHZ is the unit of times in /proc: 10 ms on every architecture that Go runs on.
-const userHZ = 100
-
-// CPUOf returns the processor time that another process has used, user and system, in steps of 10 ms.
+// CPUOf returns the processor time that another process has used, user and system.
 func CPUOf(pid int) (time.Duration, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
+	const sched = 2 // CPUCLOCK_SCHED of the kernel's: what the scheduler counts, in nanoseconds; /proc has steps of 10 ms
+	var t unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|sched), &t); err != nil { // as clock_getcpuclockid(3) makes a clock's number
+		return 0, os.NewSyscallError("clock_gettime", err)
 	}
-	return parseStat(b)
-}
-
-// parseStat finds utime and stime, fields 14 and 15 of proc_pid_stat(5). The second field, the command in brackets, may
-// hold spaces and brackets itself.
-func parseStat(b []byte) (time.Duration, error) {
-	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(fields) < 13 {
-		return 0, errors.New("bench: cannot read /proc/<pid>/stat")
-	}
-	user, err := strconv.ParseInt(fields[11], 10, 64)
-	system, err2 := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+system) * time.Second / userHZ, errors.Join(err, err2)
+	return time.Duration(t.Nano()), nil
 }
 
 // ResidentOf returns the bytes of physical memory that a process holds; 0 when that is not known.
