@@ -49,6 +49,7 @@ type config struct {
 	reusePort        bool
 	trustedProxies   []netip.Prefix
 	tls              *tls.Config // of ServeTLS; may be nil
+	tlsRelease       bool        // TLS connections keep no buffers
 	logger           *slog.Logger
 	httpHandler      http.Handler
 	httpConfigure    func(*http.Server)

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"runtime"
 	"time"
+
+	"zeroframe/internal/secure"
 )
 
 func defaults() config {
@@ -17,6 +19,7 @@ func defaults() config {
 		maxHead:          DefaultMaxHead,
 		handshakeTimeout: DefaultHandshakeTimeout,
 		noDelay:          true,
+		tlsRelease:       secure.Tested,
 		keepAlive:        DefaultKeepAlive,
 		logger:           slog.New(slog.DiscardHandler),
 		settings: settings{

@@ -5,7 +5,6 @@ import (
 
 	"zeroframe/internal/bridge"
 	"zeroframe/internal/loop"
-	"zeroframe/internal/secure"
 )
 
 func init() {
@@ -17,7 +16,7 @@ func init() {
 	}
 	bridge.ServeTLS = func(e any, config *tls.Config, s loop.Stream) error {
 		engine := e.(*Engine)
-		return bridge.ServeStream(e, secure.NewServer(config, engine.turns, engine.shaken).Stream(s))
+		return bridge.ServeStream(e, engine.newSecure(config).Stream(s))
 	}
 	bridge.PoisonOption = func() any {
 		return engineOption(func(c *config) error { c.poison = true; return nil })

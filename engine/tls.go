@@ -35,7 +35,7 @@ func (e *Engine) ServeTLS(ln net.Listener, certFile, keyFile string) error {
 		ln.Close()
 		return err
 	}
-	server := secure.NewServer(config, e.turns, e.shaken)
+	server := e.newSecure(config)
 	return e.serve(ln, func(lower loop.Stream) loop.Stream { return server.Stream(lower) }, noRoom)
 }
 
@@ -95,6 +95,15 @@ func withoutHTTP2(config *tls.Config) {
 
 // newTurns returns the turns of handshakes: the loops keep a processor.
 func newTurns() secure.Turns { return make(secure.Turns, max(1, runtime.GOMAXPROCS(0)-1)) }
+
+// newSecure returns what makes the streams of a listener's connections.
+func (e *Engine) newSecure(config *tls.Config) *secure.Server {
+	s := secure.NewServer(config, e.turns, e.shaken)
+	if e.config.tlsRelease {
+		s.Lend()
+	}
+	return s
+}
 
 // shaken follows a TLS handshake that is over; of one that failed, the alert is sent as an answer to a bad request is. Loop
 // only.

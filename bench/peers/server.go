@@ -54,7 +54,7 @@ const Zeroframe = "zeroframe"
 
 // Servers are those of this package.
 var Servers = []Server{
-	{Zeroframe, []Mode{Off, NoTakeover, Takeover}, serveZeroframe,
+	{Zeroframe, []Mode{Off, NoTakeover, Takeover}, ServeZeroframe(),
 		"one loop, Reply, text checked", "takeover with the default history of 4 KiB"},
 	{"gws", []Mode{Off, NoTakeover, Takeover}, serveGWS,
 		"gws.NewServer, WriteMessage in OnMessage, text not checked",
@@ -74,8 +74,13 @@ func Find(servers []Server, name string) (*Server, error) {
 	return &servers[i], nil
 }
 
-func serveZeroframe(ln net.Listener, o Options) error {
-	options := []engine.Option{engine.WithLoops(1), engine.WithPingInterval(0)}
+// ServeZeroframe returns the Serve of this project's server with more options.
+func ServeZeroframe(more ...engine.Option) func(ln net.Listener, o Options) error {
+	return func(ln net.Listener, o Options) error { return serveZeroframe(ln, o, more) }
+}
+
+func serveZeroframe(ln net.Listener, o Options, more []engine.Option) error {
+	options := append([]engine.Option{engine.WithLoops(1), engine.WithPingInterval(0)}, more...)
 	if o.Mode != Off {
 		options = append(options, engine.WithCompression(engine.Compression{TakeoverOut: o.Mode == Takeover, Threshold: -1}))
 	}

@@ -12,13 +12,16 @@ import (
 	"github.com/lesismal/nbio/nbhttp/websocket"
 
 	"zeroframe/bench/peers"
+	"zeroframe/engine"
 )
 
 // servers are those of package peers and nbio, over its own fork of crypto/tls.
 var servers = slices.Concat(peers.Servers, []peers.Server{
+	{Name: "zeroframe-kept", Modes: []peers.Mode{peers.Off}, Serve: peers.ServeZeroframe(engine.WithTLSBufferRelease(false)),
+		How: "as zeroframe, with WithTLSBufferRelease(false)"},
 	{Name: "nbio", Modes: []peers.Mode{peers.Off}, Serve: serveNBIO(nbhttp.IOModNonBlocking),
 		How: "IOModNonBlocking, its default, as in its author's benchmark; WriteMessage in OnMessage, ReleaseWebsocketPayload; TLS of llib 1.2.2"},
-	{Name: "nbio blocking", Modes: []peers.Mode{peers.Off}, Serve: serveNBIO(nbhttp.IOModBlocking),
+	{Name: "nbio-blocking", Modes: []peers.Mode{peers.Off}, Serve: serveNBIO(nbhttp.IOModBlocking),
 		How: "IOModBlocking, a goroutine for each connection, which it recommends for few; else as nbio"},
 })
 

@@ -78,9 +78,10 @@ func (c *Conn) CloseWriteFD() error { return shutdownWrite(int(c.fd)) }
 // Scratch is memory of a loop for the streams of its connections: whoever is called on the loop may use it until the call
 // returns.
 type Scratch struct {
-	In  [64 << 10]byte // what a descriptor had
+	In  [65 << 10]byte // what a descriptor had
 	Out []byte         // what it is to get; kept at the capacity it has grown to
 	Sum []byte         // pieces put together
+	Err error          // why nothing more will come, while a stream tells that those above it
 }
 
 // Scratch returns the loop's. Loop only.

@@ -12,15 +12,16 @@ import (
 )
 
 // BenchmarkEcho sends so many bytes and awaits them: client, server and kernel, on one machine. What is allocated is
-// crypto/tls's, 24 B per record and end.
+// crypto/tls's, 24 B per record and end but that of a loop that lends.
 func BenchmarkEcho(b *testing.B) {
 	pool.Verify(false)
 	defer pool.Verify(true)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		for _, size := range []int{32, 1 << 10, 16 << 10, 64 << 10} {
-			b.Run(fmt.Sprintf("%s/%d", tls.VersionName(version), size), func(b *testing.B) {
+		for i, size := range []int{32, 1 << 10, 16 << 10, 64 << 10, 32, 1 << 10, 16 << 10, 64 << 10} {
+			lend := i >= 4
+			b.Run(fmt.Sprintf("%s/%d/lend=%v", tls.VersionName(version), size, lend), func(b *testing.B) {
 				server, client := sockets(b)
-				serve(b, group(b), server, func(*loop.Conn, error) {})
+				serve(b, group(b), server, lend, func(*loop.Conn, error) {})
 				client.SetDeadline(time.Time{})
 				c := tls.Client(client, trusting(version))
 				message, answer := make([]byte, size), make([]byte, size)
@@ -57,7 +58,7 @@ func BenchmarkHandshake(b *testing.B) {
 				if resumed {
 					config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
 				}
-				server := serverOf(func(*loop.Conn, error) {})
+				server := serverOf(true, func(*loop.Conn, error) {})
 				answer := make([]byte, 1)
 				b.ReportAllocs()
 				for b.Loop() {

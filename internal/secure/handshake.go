@@ -35,6 +35,7 @@ func (t Turns) giveBack() {
 type Server struct {
 	config *tls.Config
 	turns  Turns
+	lend   bool
 	done   func(c *loop.Conn, err error)
 }
 
@@ -54,6 +55,9 @@ func NewServer(config *tls.Config, turns Turns, done func(c *loop.Conn, err erro
 	}
 	return &Server{config: config, turns: turns, done: done}
 }
+
+// Lend makes connections keep no buffers of their own, where Lendable; before the first of them.
+func (s *Server) Lend() { s.lend = Lendable() }
 
 // withoutTurns returns a copy of config whose callbacks wait without a turn.
 func withoutTurns(config *tls.Config, turns Turns) *tls.Config {
@@ -302,6 +306,9 @@ func (w *Wire) shaken(err error) {
 	if err == nil {
 		w.in = h.in
 		w.more = true // tls may have bytes already, and there may be some behind the handshake
+		if h.server.lend {
+			w.beginLending()
+		}
 		w.phase.Store(uint32(open))
 	} else {
 		h.out = append(h.out, plainAnswer(err)...)

@@ -115,17 +115,21 @@ func sockets(tb testing.TB) (server, client net.Conn) {
 }
 
 // serve gives the server's end to a loop, which echoes over TLS. done is told of the end of the handshake.
-func serve(tb testing.TB, g *loop.Group, nc net.Conn, done func(c *loop.Conn, err error)) *echo {
+func serve(tb testing.TB, g *loop.Group, nc net.Conn, lend bool, done func(c *loop.Conn, err error)) *echo {
 	tb.Helper()
 	e := newEcho()
-	if err := g.Adopt(&e.Conn, nc, serverOf(done).Stream(nil)); err != nil {
+	if err := g.Adopt(&e.Conn, nc, serverOf(lend, done).Stream(nil)); err != nil {
 		tb.Fatal(err)
 	}
 	return e
 }
 
-func serverOf(done func(c *loop.Conn, err error)) *secure.Server {
-	return secure.NewServer(&tls.Config{Certificates: []tls.Certificate{certificate()}}, make(secure.Turns, 1), done)
+func serverOf(lend bool, done func(c *loop.Conn, err error)) *secure.Server {
+	s := secure.NewServer(&tls.Config{Certificates: []tls.Certificate{certificate()}}, make(secure.Turns, 1), done)
+	if lend {
+		s.Lend()
+	}
+	return s
 }
 
 // trusting is the configuration of the client.

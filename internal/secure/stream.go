@@ -33,9 +33,20 @@ func Adopt(tc *tls.Conn) (s *Stream, under net.Conn, ok bool) {
 	return (*Stream)(w), under, true
 }
 
+// Lend makes a stream from Adopt keep no buffers of its own, where Lendable; before it is a loop's.
+func (s *Stream) Lend() {
+	if Lendable() {
+		(*Wire)(s).beginLending()
+	}
+}
+
 // Leave prepares a stream for Release: what it has read ahead stays with it. It must hold no output. Loop only.
 func (s *Stream) Leave() {
 	w := (*Wire)(s)
+	if w.rest != nil {
+		w.moveInput(make([]byte, input(w.tls).Len()))
+		w.dropRest()
+	}
 	if len(w.in) > 0 {
 		w.in = append([]byte(nil), w.in...)
 	}
@@ -46,7 +57,7 @@ func (s *Stream) Leave() {
 // where the loop's descriptor went. It undoes Adopt too, for a stream that no loop has taken. Any goroutine may call it.
 func (s *Stream) Release(nc net.Conn) *tls.Conn {
 	w := (*Wire)(s)
-	w.nc, w.c, w.lower = nc, nil, nil
+	w.nc, w.c, w.lower, w.lends = nc, nil, nil, false
 	w.phase.Store(uint32(blocking))
 	return w.tls
 }
@@ -93,6 +104,9 @@ func (s *Stream) Read(p []byte) (n int, err error) {
 	case closed:
 		return 0, net.ErrClosed
 	}
+	if w.lends {
+		return w.readLent(p)
+	}
 	hidden := w.more // tls may have more than what it is given now
 	w.more = false
 	for n < len(p) && err == nil {
@@ -107,14 +121,7 @@ func (s *Stream) Read(p []byte) (n int, err error) {
 			err = errStarved // as the next read would find, at some cost
 		}
 	}
-	switch {
-	case len(w.in) == 0:
-		w.dropStash()
-	case w.stash == nil: // it stands in the scratch, which others use next
-		w.stash = w.c.Loop().Buffers().Get(len(w.in))
-		w.stash.B = append(w.stash.B, w.in...)
-		w.in = w.stash.B
-	}
+	w.keepInput()
 	if err == errStarved {
 		if n == 0 {
 			return 0, loop.ErrAgain
@@ -142,11 +149,23 @@ func (w *Wire) decrypt(p []byte) (n int, err error) {
 	return w.tls.Read(p)
 }
 
+// keepInput takes ciphertext that was not used out of the scratch, which others use next.
+func (w *Wire) keepInput() {
+	switch {
+	case len(w.in) == 0:
+		w.dropStash()
+	case w.stash == nil:
+		w.stash = w.c.Loop().Buffers().Get(len(w.in))
+		w.stash.B = append(w.stash.B, w.in...)
+		w.in = w.stash.B
+	}
+}
+
 // fill reads ciphertext from the descriptor.
 func (w *Wire) fill() error {
 	w.dropStash()
 	if w.hungry {
-		buf := w.c.Loop().Scratch().In[:]
+		buf := w.c.Loop().Scratch().In[:64<<10]
 		n, err := w.readBelow(buf)
 		if n > 0 {
 			w.in = buf[:n]
@@ -286,6 +305,9 @@ func (s *Stream) Holds() (input, output bool) {
 	case handshaking:
 		return false, w.hs.Load().holds()
 	case open:
+		if w.lends {
+			return w.more || records(w.in, w.maxRecord(), 1) > 0, w.out != nil
+		}
 		return len(w.in) > 0 || w.more, w.out != nil
 	case failed:
 		return false, w.out != nil
@@ -321,6 +343,7 @@ func (s *Stream) Close() error {
 	}
 	w.dropOut()
 	w.dropStash()
+	w.dropRest()
 	w.in = nil
 	if h := w.hs.Load(); h != nil {
 		h.abandon()

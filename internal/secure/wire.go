@@ -51,6 +51,9 @@ type Wire struct {
 	dry    bool          // tls has asked for more than there is
 	more   bool          // tls may have plaintext or an error that was not returned yet
 	ending bool          // the outgoing direction ends when out is written
+	lends  bool          // tls has no buffers of its own: lend.go
+	tls13  bool          // known while lending
+	rest   *pool.Buffer  // plaintext that tls is to return next, while lending
 	sum    *loop.Scratch // output is being collected there
 }
 
@@ -81,6 +84,13 @@ func (w *Wire) Read(p []byte) (int, error) {
 	case handshaking:
 		return w.hs.Load().read(w, p)
 	case open:
+		if w.lends {
+			if err := w.c.Loop().Scratch().Err; err != nil {
+				return 0, err
+			}
+			w.dry = true
+			return 0, errStarved
+		}
 		if len(w.in) == 0 {
 			if err := w.fill(); err != nil {
 				return 0, err
