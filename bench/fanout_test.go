@@ -190,7 +190,7 @@ func TestAFanoutFindsWhatAServerDoesWrong(t *testing.T) {
 			if r.Errors == 0 || !strings.Contains(r.Error, c.want) {
 				t.Errorf("%d errors, the first: %q, want %q", r.Errors, r.Error, c.want)
 			}
-			if r.Deliveries < 40*10 {
+			if r.Deliveries < 10*10 {
 				t.Errorf("%d deliveries before it", r.Deliveries)
 			}
 			if time.Since(begin) > 20*time.Second {

@@ -6,8 +6,6 @@ import (
 	"net/netip"
 	"runtime"
 	"time"
-
-	"zeroframe/internal/secure"
 )
 
 func defaults() config {
@@ -19,7 +17,6 @@ func defaults() config {
 		maxHead:          DefaultMaxHead,
 		handshakeTimeout: DefaultHandshakeTimeout,
 		noDelay:          true,
-		tlsRelease:       secure.Tested,
 		keepAlive:        DefaultKeepAlive,
 		logger:           slog.New(slog.DiscardHandler),
 		settings: settings{

@@ -27,9 +27,8 @@ func WithTLSConfig(t *tls.Config) Option {
 // has read them, an idle connection takes 3.4 KiB of heap altogether, and a message costs no more (docs/performance.md).
 //
 // This sets three unexported fields of tls.Conn, so that a change of crypto/tls may end it. Their names and types, and that
-// records are looked for in them, are verified once; where that fails the option has no effect. Default: on with releases
-// of Go that the engine was tested with, 1.26, and off with later ones. It concerns no connection that stands on something
-// else than a socket.
+// records are looked for in them, are verified once; where that fails the option has no effect. Tested with Go 1.26.
+// Default off. It concerns no connection that stands on something else than a socket.
 func WithTLSBufferRelease(on bool) Option {
 	return engineOption(func(c *config) error { c.tlsRelease = on; return nil })
 }

@@ -17,8 +17,8 @@ import (
 
 // servers are those of package peers and nbio, over its own fork of crypto/tls.
 var servers = slices.Concat(peers.Servers, []peers.Server{
-	{Name: "zeroframe-kept", Modes: []peers.Mode{peers.Off}, Serve: peers.ServeZeroframe(engine.WithTLSBufferRelease(false)),
-		How: "as zeroframe, with WithTLSBufferRelease(false)"},
+	{Name: "zeroframe-released", Modes: []peers.Mode{peers.Off}, Serve: peers.ServeZeroframe(engine.WithTLSBufferRelease(true)),
+		How: "as zeroframe, with WithTLSBufferRelease(true)"},
 	{Name: "nbio", Modes: []peers.Mode{peers.Off}, Serve: serveNBIO(nbhttp.IOModNonBlocking),
 		How: "IOModNonBlocking, its default, as in its author's benchmark; WriteMessage in OnMessage, ReleaseWebsocketPayload; TLS of llib 1.2.2"},
 	{Name: "nbio-blocking", Modes: []peers.Mode{peers.Off}, Serve: serveNBIO(nbhttp.IOModBlocking),

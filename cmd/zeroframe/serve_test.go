@@ -259,7 +259,7 @@ func TestFloodSendsAllItsBytesHoweverTheServerTreatsSlowPeers(t *testing.T) {
 
 func TestBenchRunsEndToEnd(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.json")
-	p := start(t, "bench", "--duration", "100ms", "--warmup", "50ms", "--json", file,
+	p := start(t, "bench", "--duration", "400ms", "--warmup", "100ms", "--json", file,
 		"--row", "100:32:1", "--row", "20:32:16:/send", "--row", "2:1MiB:1", "--row", "20:32:16:/session")
 	out := []string{}
 	for s := range p.lines {
