@@ -163,6 +163,7 @@ func onTransports(t *testing.T, list []transport, f func(t *testing.T, start fun
 					engine.WithLogger(slog.New(slog.NewTextHandler(logs, nil))),
 					bridge.PoisonOption().(engine.Option),
 					engine.WithTLSConfig(serverCertificate()),
+					engine.WithTLSBufferRelease(strings.HasPrefix(tr.name, releasing)),
 				}, opts...)
 				e, err := engine.New(opts...)
 				if err != nil {

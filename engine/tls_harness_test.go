@@ -11,8 +11,15 @@ import (
 	"zeroframe/frame"
 )
 
-// overTLS are the ways to an engine that serves TLS: sockets of both kinds, and the stream that cuts.
-var overTLS = []transport{socketTLS("tcp"), socketTLS("unix"), transports[2]}
+// overTLS are the ways to an engine that serves TLS: sockets of both kinds, the stream that cuts, and the same with
+// WithTLSBufferRelease, which reads records another way.
+var overTLS = []transport{
+	socketTLS("tcp"), socketTLS("unix"), transports[2],
+	{releasing + "tcp", socketTLS("tcp").start}, {releasing + "tls", transports[2].start},
+}
+
+// releasing begins the names of transports with WithTLSBufferRelease.
+const releasing = "releasing/"
 
 // onTLS runs f over each of them, as onEachTransport does.
 func onTLS(t *testing.T, f func(t *testing.T, start func(...engine.Option) *server)) {

@@ -20,7 +20,7 @@ func TestEveryLayerIsServedOverTLS(t *testing.T) {
 	sizes := []int{0, 1, 125, 126, 1000, 16_383, 16_384, 48 << 10, 65_535, 65_536, 300_000, 5 << 20}
 	for _, layer := range layers {
 		t.Run(layer.name, func(t *testing.T) {
-			onTransports(t, overTLS[:2], func(t *testing.T, start func(...engine.Option) *server) {
+			onTransports(t, []transport{overTLS[0], overTLS[1], overTLS[3]}, func(t *testing.T, start func(...engine.Option) *server) {
 				s := start(engine.WithMaxBackpressure(64 << 20))
 				layer.start(s)
 				for _, version := range versions {
