@@ -53,10 +53,10 @@ func serverConfig(file string) (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13}, nil
 }
 
-// clientConfig offers what crypto/tls does by itself, ML-KEM with X25519 and X25519 alone, as browsers do, and resumes no
-// session.
+// clientConfig offers what crypto/tls does by itself, ML-KEM with X25519 and X25519 alone, as browsers do, resumes no
+// session, and does not begin a connection with short records.
 func clientConfig(cert *x509.Certificate) *tls.Config {
 	roots := x509.NewCertPool()
 	roots.AddCert(cert)
-	return &tls.Config{RootCAs: roots, ServerName: hostname, MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true}
+	return &tls.Config{RootCAs: roots, ServerName: hostname, MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, DynamicRecordSizingDisabled: true}
 }

@@ -32,7 +32,7 @@ func main() {
 	flag.DurationVar(&p.warmup, "warmup", 200*time.Millisecond, "how long to load it before that")
 	flag.IntVar(&p.idle, "idle", 3500, "idle connections whose memory is measured, beyond the first 500; 0: none")
 	flag.BoolVar(&p.handshakes, "handshakes", true, "measure handshakes")
-	names := flag.String("servers", "zeroframe,gws,nbio,nbio-blocking,coder,gorilla", "servers to measure")
+	names := flag.String("servers", "zeroframe,zeroframe-released,gws,nbio,nbio-blocking,coder,gorilla", "servers to measure")
 	shapes := flag.String("shapes", "100:32:1,100:1KiB:1,100:16KiB:1,10:1MiB:1,100:32:16", "connections:bytes:messages in flight; none: -")
 	flag.Parse()
 	exit(p.run(strings.Split(*names, ","), strings.Split(*shapes, ",")))
