@@ -141,8 +141,9 @@ var overGoroutines = transport{"goroutines", func(t *testing.T, s *server) {
 	}
 }}
 
-// onEachTransport runs f over real sockets, and over a stream that cuts reads and writes into 1 to 7 bytes. When f has
-// returned, the engine is closed and every pooled buffer must be back.
+// onEachTransport runs f over real sockets, over a stream that cuts reads and writes into 1 to 7 bytes, and over TLS on such
+// a stream; or over that one alone which ZEROFRAME_TRANSPORT names. When f has returned, the engine is closed and every
+// pooled buffer must be back.
 func onEachTransport(t *testing.T, f func(t *testing.T, start func(...engine.Option) *server)) {
 	onTransports(t, transports, f)
 }
@@ -154,6 +155,9 @@ func onGoroutinesToo(t *testing.T, f func(t *testing.T, start func(...engine.Opt
 
 func onTransports(t *testing.T, list []transport, f func(t *testing.T, start func(...engine.Option) *server)) {
 	for _, tr := range list {
+		if only := os.Getenv("ZEROFRAME_TRANSPORT"); only != "" && tr.name != only {
+			continue
+		}
 		t.Run(tr.name, func(t *testing.T) {
 			f(t, func(opts ...engine.Option) *server {
 				t.Helper()
