@@ -81,7 +81,7 @@ func TestPublishingAllocatesPerMessageNotPerMember(t *testing.T) {
 				t.Errorf("%d B are allocated for a message of %d B to %d members, at most %d are meant", bytes, size, members, most)
 			}
 		}
-		if counts[1] > counts[0]+4 {
+		if counts[1] > counts[0]+20 { // one per member is 199; a collection that empties the pools is some
 			t.Errorf("%.1f allocations with 200 members, %.1f with one", counts[1], counts[0])
 		}
 	}
