@@ -40,6 +40,15 @@ func (s *server) cut() bool {
 	return strings.HasSuffix(s.t.Name(), "/cut") || strings.HasSuffix(s.t.Name(), "/tls")
 }
 
+// answered returns the next connection when nothing is queued for it any more: the answer to its handshake counts until the
+// loop has seen that it is written, which its peer may read before.
+func answered(t *testing.T, opened <-chan *engine.Conn) *engine.Conn {
+	t.Helper()
+	conn := within(t, opened)
+	eventually(t, "the answer has left the queue", func() bool { return conn.Buffered() == 0 })
+	return conn
+}
+
 // glut is more than a narrow connection holds in flight: a message of this size stays partly queued while the peer does
 // not read.
 func (s *server) glut() int {
@@ -75,7 +84,7 @@ func TestPeerThatEchoesAndNeverReadsStallsItselfAndLosesNothing(t *testing.T) {
 		s.handle("/", h)
 		s.narrow()
 		c := s.open("/")
-		conn := within(t, h.opened)
+		conn := answered(t, h.opened)
 		message := func(i int) []byte { return fmt.Appendf(nil, "%06d%s", i, pattern(size)) }
 		var wrote atomic.Int64
 		done := make(chan error, 1)
@@ -141,7 +150,7 @@ func TestRefusedSendIsToldWhenToTryAgain(t *testing.T) {
 		s.handle("/", h)
 		s.narrow()
 		c := s.open("/")
-		conn := within(t, h.opened)
+		conn := answered(t, h.opened)
 		sent, err := fill(t, conn, size, limit)
 		if !errors.Is(err, engine.ErrBackpressure) {
 			t.Fatalf("Send: %v, want ErrBackpressure", err)
@@ -178,7 +187,7 @@ func TestDropPolicyDropsWholeMessages(t *testing.T) {
 		s.handle("/", h)
 		s.narrow()
 		c := s.open("/")
-		conn := within(t, h.opened)
+		conn := answered(t, h.opened)
 		sent := 0
 		for s.Stats().BackpressureHits < 5 {
 			if err := conn.Send(frame.Binary, fmt.Appendf(nil, "%06d%s", sent, pattern(size))); err != nil {
@@ -217,7 +226,7 @@ func TestClosePolicyClosesASlowPeer(t *testing.T) {
 		s.handle("/", h)
 		s.narrow()
 		c := s.open("/")
-		sent, err := fill(t, within(t, h.opened), size, limit)
+		sent, err := fill(t, answered(t, h.opened), size, limit)
 		if !errors.Is(err, engine.ErrClosed) {
 			t.Errorf("Send: %v, want ErrClosed", err)
 		}
@@ -236,7 +245,7 @@ func TestEmptyQueueTakesAnySize(t *testing.T) {
 		s.handle("/", h)
 		s.narrow()
 		c := s.open("/")
-		conn := within(t, h.opened)
+		conn := answered(t, h.opened)
 		want := pattern(s.glut())
 		if err := conn.Send(frame.Binary, want); err != nil {
 			t.Fatalf("Send into an empty queue: %v", err)
@@ -282,7 +291,7 @@ func TestOnDrainComesWhenTheQueueHadExceededTheLimit(t *testing.T) {
 		s.narrow()
 		c := s.open("/")
 		want := pattern(s.glut())
-		if err := within(t, h.opened).Send(frame.Binary, want); err != nil {
+		if err := answered(t, h.opened).Send(frame.Binary, want); err != nil {
 			t.Fatal(err)
 		}
 		c.expect(frame.Binary, want)
@@ -302,7 +311,7 @@ func TestReadWhileFullKeepsReading(t *testing.T) {
 				s.narrow()
 				c := s.open("/")
 				want := pattern(s.glut())
-				if err := within(t, h.opened).Send(frame.Binary, want); err != nil {
+				if err := answered(t, h.opened).Send(frame.Binary, want); err != nil {
 					t.Fatal(err)
 				}
 				if on {
