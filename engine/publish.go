@@ -25,16 +25,14 @@ func (c *Conn) Publish(name string, op frame.OpCode, payload []byte) error {
 }
 
 // PublishPrepared is Publish of a message that was prepared, for one that is published again and again. It does not pass
-// the backplane. The errors are ErrTopicName and ErrServerClosed.
+// the backplane. Any goroutine may call it. The errors are ErrTopicName, ErrServerClosed, and ErrBackpressure as Publish has
+// it.
 func (e *Engine) PublishPrepared(name string, p *Prepared) error {
 	if !isTopicName(name) {
 		return ErrTopicName
 	}
 	if e.closing.Load() {
 		return ErrServerClosed
-	}
-	if name == "" || len(name) > MaxTopicName {
-		return ErrTopicName
 	}
 	if t := e.topics.find(name); t != nil {
 		return t.publish(e, p, nil)
