@@ -57,11 +57,11 @@ func (e *Engine) adopt(c *Conn, nc net.Conn) error {
 		return e.adopt(c, nc.Under())
 	case *tls.Conn:
 		if s, under, ok := secure.Adopt(nc); ok {
-			if e.config.tlsRelease {
-				s.Lend()
-			}
 			switch under.(type) {
 			case *net.TCPConn, *net.UnixConn:
+				if e.config.tlsRelease {
+					s.Lend()
+				}
 				err := e.group.Adopt(&c.lc, under, s)
 				if err != nil {
 					s.Release(under)
