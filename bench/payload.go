@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
+	"unicode/utf8"
 )
 
 // Kind is what the payload of messages is cut from.
@@ -16,14 +19,19 @@ const (
 	Random Kind = iota
 	// JSON is records that differ in most fields, others in each message.
 	JSON
+	// CJK is Han characters at random, three bytes of UTF-8 each, the same in all messages of a connection but for their
+	// stamps, which are ASCII.
+	CJK
 )
+
+var kinds = []string{Random: "random", JSON: "json", CJK: "cjk"}
 
 // String returns the kind's name in lower case.
 func (k Kind) String() string {
-	if k == JSON {
-		return "json"
+	if int(k) < len(kinds) {
+		return kinds[k]
 	}
-	return "random"
+	return fmt.Sprintf("kind %d", k)
 }
 
 // MarshalText writes the name.
@@ -31,45 +39,57 @@ func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // UnmarshalText reads the name.
 func (k *Kind) UnmarshalText(b []byte) error {
-	switch string(b) {
-	case "random":
-		*k = Random
-	case "json":
-		*k = JSON
-	default:
-		return fmt.Errorf("%q is not random or json", b)
+	i := slices.Index(kinds, string(b))
+	if i < 0 {
+		return fmt.Errorf("%q is none of %s", b, strings.Join(kinds, ", "))
 	}
+	*k = Kind(i)
 	return nil
 }
 
 // payloads makes the messages of a load and knows each again. The body of a message depends on its connection, JSON on
 // its number too, and is a cut from one pattern, so that bytes which come back shifted, or from another connection, do
 // not match; the stamp at the front, and at the end where there is room, tells connection and sequence number, so that a
-// message which is lost, repeated, out of order or joined from two is noticed. All bytes are ASCII: they do as text too.
+// message which is lost, repeated, out of order or joined from two is noticed. All of it is valid as text too: where a
+// stamp or the end would cut a character of several bytes in two, there is padding.
 type payloads struct {
 	size    int
 	kind    Kind
 	shifts  int    // where a body may begin
 	pattern []byte // size bytes from every offset below shifts
+
+	head, tail int // what is between the stamps, and the padding that may follow and precede them
 }
 
 const (
-	stampSize  = 11 // 64 bits, six in each character
-	shifts     = 4096
+	stampSize  = 11        // 64 bits, six in each character
+	shifts     = 4095      // a multiple of the bytes of a character
 	jsonShifts = 256 << 10 // far more than the 32 KiB that a compressed message can refer back to
 )
 
 func newPayloads(kind Kind, size int) *payloads {
-	p := &payloads{size: size, kind: kind, shifts: shifts}
+	p := &payloads{size: size, kind: kind, shifts: shifts, head: min(size, stampSize), tail: size}
+	if size >= 2*stampSize {
+		p.tail -= stampSize
+	}
 	rnd := rand.New(rand.NewPCG(1, 2)) // every run sends the same bytes
-	if kind == JSON {
+	switch kind {
+	case JSON:
 		p.shifts = jsonShifts
 		p.pattern = Records(rnd, size+jsonShifts)
-		return p
-	}
-	p.pattern = make([]byte, size+shifts)
-	for i := range p.pattern {
-		p.pattern[i] = '0' + byte(rnd.Uint32()&63)
+	case CJK:
+		for len(p.pattern) < size+shifts {
+			p.pattern = utf8.AppendRune(p.pattern, 0x4E00+rnd.Int32N(0x5000))
+		}
+		if p.head < size {
+			p.head = min((p.head+2)/3*3, p.tail) // bodies are cut between characters, which begin at multiples of 3
+			p.tail = max(p.tail/3*3, p.head)
+		}
+	default:
+		p.pattern = make([]byte, size+shifts)
+		for i := range p.pattern {
+			p.pattern[i] = '0' + byte(rnd.Uint32()&63)
+		}
 	}
 	return p
 }
@@ -86,7 +106,7 @@ func Records(r *rand.Rand, n int) []byte {
 }
 
 func (p *payloads) body(id, sequence uint32) []byte {
-	at := uint64(id) * 61
+	at := uint64(id) * 61 * 3
 	if p.kind == JSON {
 		at += uint64(sequence) * uint64(p.size|1)
 	}
@@ -119,6 +139,8 @@ func readStamp(b []byte) (id, sequence uint32) {
 // fill writes a whole message to b, which is p.size long.
 func (p *payloads) fill(b []byte, id, sequence uint32) {
 	copy(b, p.body(id, sequence))
+	pad(b[min(stampSize, p.head):p.head])
+	pad(b[p.tail:])
 	p.stamp(b, id, sequence)
 }
 
@@ -147,16 +169,33 @@ func (p *payloads) matches(b []byte, id, sequence uint32) bool {
 	}
 	var stamp [stampSize]byte
 	putStamp(&stamp, id, sequence)
-	head := min(p.size, stampSize)
-	if !bytes.Equal(b[:head], stamp[:head]) {
+	first, last := min(p.size, stampSize), p.size
+	if !bytes.Equal(b[:first], stamp[:first]) {
 		return false
 	}
-	body, end := p.body(id, sequence), p.size
 	if p.size >= 2*stampSize {
-		end -= stampSize
-		if !bytes.Equal(b[end:], stamp[:]) {
+		last -= stampSize
+		if !bytes.Equal(b[last:], stamp[:]) {
 			return false
 		}
 	}
-	return bytes.Equal(b[head:end], body[head:end])
+	return bytes.Equal(b[p.head:p.tail], p.body(id, sequence)[p.head:p.tail]) && padded(b[first:p.head]) && padded(b[p.tail:last])
+}
+
+// padding is what stands where a character would be cut in two.
+const padding = '_'
+
+func pad(b []byte) {
+	for i := range b {
+		b[i] = padding
+	}
+}
+
+func padded(b []byte) bool {
+	for _, c := range b {
+		if c != padding {
+			return false
+		}
+	}
+	return true
 }

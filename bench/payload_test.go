@@ -4,11 +4,12 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestPayloadsMatchThemselvesAndNothingElse(t *testing.T) {
 	for _, size := range []int{0, 1, 2, 10, 11, 12, 21, 22, 23, 32, 1000, 70_000} {
-		for _, kind := range []Kind{Random, JSON} {
+		for _, kind := range []Kind{Random, JSON, CJK} {
 			testPayloadsMatch(t, kind, size)
 		}
 	}
@@ -19,6 +20,9 @@ func testPayloadsMatch(t *testing.T, kind Kind, size int) {
 		p := newPayloads(kind, size)
 		b := make([]byte, size)
 		p.fill(b, 7, 1<<20+3)
+		if !utf8.Valid(b) {
+			t.Fatalf("not valid as text: %q", b)
+		}
 		if !p.matches(b, 7, 1<<20+3) {
 			t.Fatal("a payload does not match itself")
 		}
@@ -80,7 +84,7 @@ func TestSizesAreReadAndWritten(t *testing.T) {
 
 func TestRowsAreRead(t *testing.T) {
 	for s, want := range map[string]Row{
-		"100:32:1":            {"/echo", 100, 32, 1},
+		"100:32:1":            {"", 100, 32, 1},
 		"10:1MiB:2:/send":     {"/send", 10, 1 << 20, 2},
 		"1:0:1:/a:b?c=wss://": {"/a:b?c=wss://", 1, 0, 1},
 	} {

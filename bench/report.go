@@ -84,13 +84,13 @@ func (r *Report) writeSpeed(p *printer) {
 	bound := false
 	for _, x := range r.Rows {
 		mark := " "
-		if x.Server.ClientBound {
+		if x.ClientBound {
 			mark, bound = "*", true
 		}
 		rows = append(rows, []string{
-			x.String(), grouped(uint64(x.PerSecond)), fmt.Sprintf("%.1f", x.MBPerSec),
+			x.Scenario.Title, grouped(uint64(x.PerSecond)), fmt.Sprintf("%.1f", x.MBPerSec),
 			micros(x.Latency.P50), micros(x.Latency.P99), micros(x.Latency.P999), micros(x.Latency.Max),
-			percent(x.Server.Utilisation) + mark, percent(x.Client.Utilisation) + mark,
+			utilisation(x.Server) + mark, percent(x.Client.Utilisation) + mark,
 		})
 	}
 	p.table(rows)
@@ -108,21 +108,41 @@ func (r *Report) writeCost(p *printer) {
 	}
 	rows := [][]string{{"row", "server s/M", "client s/M", "RSS", "heap/conn", "allocs/msg", "writes/msg", "GC", "errors"}}
 	for _, x := range r.Rows {
-		s := x.Server
-		heap := "-"
-		if x.Conns >= enoughConns {
-			heap = fmt.Sprintf("%.0f B", s.LiveHeapPerConn)
-		}
-		rows = append(rows, []string{
-			x.String(), fmt.Sprintf("%.2f", s.PerMillion), fmt.Sprintf("%.2f", x.Client.PerMillion),
-			fmt.Sprintf("%.1f MiB", float64(s.RSS)/(1<<20)), heap,
-			fmt.Sprintf("%.2f", s.AllocsPerMessage), fmt.Sprintf("%.2f", s.WritesPerMessage),
-			fmt.Sprint(s.GCCycles), fmt.Sprint(x.Errors),
-		})
+		rows = append(rows, append([]string{x.Scenario.Title}, x.costs()...))
 	}
 	p.table(rows)
 	p.printf("s/M: CPU seconds per million messages. RSS, allocations, write calls, GC cycles: the server's.\n")
 	p.printf("heap/conn: live heap after a collection, connections open and idle, over none (rows of %d connections and more).\n\n", enoughConns)
+}
+
+// costs are the cells of the table of costs; what is not known is a dash.
+func (m *Measurement) costs() []string {
+	server, rss, heap, allocs, writes, cycles := "-", "-", "-", "-", "-", "-"
+	if m.Server != nil {
+		server = fmt.Sprintf("%.2f", m.Server.PerMillion)
+	}
+	if m.Memory != nil {
+		rss = fmt.Sprintf("%.1f MiB", float64(m.Memory.RSS)/(1<<20))
+	}
+	if h := m.Heap; h != nil {
+		if h.AllocsPerMessage != nil {
+			allocs, cycles = fmt.Sprintf("%.2f", *h.AllocsPerMessage), fmt.Sprint(h.GCCycles)
+		}
+		if h.LivePerConn != nil {
+			heap = fmt.Sprintf("%.0f B", *h.LivePerConn)
+		}
+	}
+	if m.IO != nil {
+		writes = fmt.Sprintf("%.2f", m.IO.WritesPerMessage)
+	}
+	return []string{server, fmt.Sprintf("%.2f", m.Client.PerMillion), rss, heap, allocs, writes, cycles, fmt.Sprint(m.Errors)}
+}
+
+func utilisation(c *CPU) string {
+	if c == nil {
+		return "-"
+	}
+	return percent(c.Utilisation)
 }
 
 // writeCompression is there when the load offered compression.
@@ -133,6 +153,9 @@ func (r *Report) writeCompression(p *printer) {
 	rows := [][]string{{"row", "agreed", "ratio out", "ratio back", "MB/s wire out", "MB/s wire back"}}
 	for _, x := range r.Rows {
 		c := x.Compression
+		if c == nil {
+			continue
+		}
 		perSecond := func(bytes uint64) string {
 			if x.Total == 0 {
 				return "-"
@@ -140,7 +163,7 @@ func (r *Report) writeCompression(p *printer) {
 			return fmt.Sprintf("%.1f", float64(bytes)/float64(x.Total)*x.PerSecond/1e6)
 		}
 		rows = append(rows, []string{
-			x.String(), fmt.Sprint(c.Agreed), fmt.Sprintf("%.2f", c.SentRatio), fmt.Sprintf("%.2f", c.EchoedRatio),
+			x.Scenario.Title, fmt.Sprint(c.Agreed), fmt.Sprintf("%.2f", c.SentRatio), fmt.Sprintf("%.2f", c.EchoedRatio),
 			perSecond(c.SentWire), perSecond(c.EchoedWire),
 		})
 	}
@@ -148,15 +171,12 @@ func (r *Report) writeCompression(p *printer) {
 	p.printf("agreed: connections with permessage-deflate. Ratios: payload over what of it was on the wire, out from the load, back from the server.\n\n")
 }
 
-// enoughConns: with fewer connections than this, what they cost drowns in what a server costs at all.
-const enoughConns = 500
-
 func (r *Report) writeTrouble(p *printer) {
 	for _, x := range r.Rows {
 		if x.Error != "" {
-			p.printf("error: %v: %s\n", x.Row, x.Error)
+			p.printf("error: %s: %s\n", x.Scenario.Title, x.Error)
 		} else if x.Messages == 0 {
-			p.printf("error: %v: no message came back\n", x.Row)
+			p.printf("error: %s: no message came back\n", x.Scenario.Title)
 		}
 	}
 	for _, f := range r.Failures {
@@ -177,10 +197,10 @@ func (r *Report) writeLast(p *printer) {
 		}
 	}
 	also := ""
-	if first := r.Rows[0]; first.Row != best.Row {
-		also = fmt.Sprintf("; %s (%v)", grouped(uint64(first.PerSecond)), first.Row)
+	if first := r.Rows[0]; first != best {
+		also = fmt.Sprintf("; %s (%s)", grouped(uint64(first.PerSecond)), first.Scenario.Title)
 	}
-	p.printf("%s messages per second (%v)%s\n", grouped(uint64(best.PerSecond)), best.Row, also)
+	p.printf("%s messages per second (%s)%s\n", grouped(uint64(best.PerSecond)), best.Scenario.Title, also)
 }
 
 // WriteText prints the result of one run of a load.

@@ -37,24 +37,24 @@ func TestLatenciesAreThoseOfTheHistogram(t *testing.T) {
 func TestServerCostIsTheDifferenceLessWhatCountingCosts(t *testing.T) {
 	shot := func(allocs uint64, cpu float64, messages, writes, cycles uint64) *Snapshot {
 		return &Snapshot{
-			Engine:  engine.Stats{MessagesIn: messages, Writes: writes, Reads: 2 * writes},
+			Engine:  &engine.Stats{MessagesIn: messages, Writes: writes, Reads: 2 * writes},
 			Process: Process{Allocs: allocs, CPUSeconds: cpu, GCCycles: cycles, RSS: 1 << 20},
 		}
 	}
 	r := &Result{Elapsed: 2 * time.Second, Messages: 1_000_000, Total: 1_000_100}
-	c := serverCost(r, shot(1000, 1.00, 50, 50, 3), shot(1100, 1.01, 50, 50, 3), shot(1200, 3.02, 1_000_150, 500_100, 4))
-	if c.Allocs != 0 || c.AllocsPerMessage != 0 {
-		t.Errorf("%d allocations: those of the counting itself are not taken off", c.Allocs)
+	calm, before := shot(1000, 1.00, 50, 50, 3), shot(1100, 1.01, 50, 50, 3)
+	after := shot(1200, 3.02, 1_000_150, 500_100, 4)
+	if h := heapOf(r, calm, before, after); h.Allocs != 0 || *h.AllocsPerMessage != 0 || h.GCCycles != 1 {
+		t.Errorf("%+v: allocations of the counting itself are not taken off", h)
 	}
-	if math.Abs(c.Seconds-2.00) > 1e-9 || math.Abs(c.PerMillion-2.00) > 0.001 || math.Abs(c.Utilisation-1.00) > 0.001 {
-		t.Errorf("CPU %v, want 2.00 s", c.CPU)
+	if c := cpuOf(r, calm, before, after); math.Abs(c.Seconds-2.00) > 1e-9 || math.Abs(c.PerMillion-2.00) > 0.001 || math.Abs(c.Utilisation-1.00) > 0.001 {
+		t.Errorf("CPU %v, want 2.00 s", c)
 	}
-	if math.Abs(c.WritesPerMessage-0.5) > 0.001 || c.GCCycles != 1 || c.RSS != 1<<20 {
-		t.Errorf("%+v", c)
+	if x := ioOf(r, before, after); math.Abs(x.WritesPerMessage-0.5) > 0.001 || math.Abs(x.ReadsPerMessage-1) > 0.001 {
+		t.Errorf("%+v", x)
 	}
-	c = serverCost(r, shot(1000, 1.00, 50, 50, 3), shot(1100, 1.01, 50, 50, 3), shot(1_001_300, 3.02, 1_000_150, 500_100, 4))
-	if math.Abs(c.AllocsPerMessage-1) > 0.001 {
-		t.Errorf("%v allocations per message, want 1", c.AllocsPerMessage)
+	if h := heapOf(r, calm, before, shot(1_001_300, 3.02, 1_000_150, 500_100, 4)); math.Abs(*h.AllocsPerMessage-1) > 0.001 {
+		t.Errorf("%v allocations per message, want 1", *h.AllocsPerMessage)
 	}
 }
 
@@ -63,21 +63,19 @@ func TestARowIsClientBoundWhenOnlyTheLoadIsBusy(t *testing.T) {
 		client, server float64
 		want           bool
 	}{{0.95, 0.60, true}, {0.95, 0.97, false}, {0.80, 0.60, false}, {0.89, 0.94, false}, {0.91, 0.94, true}} {
-		r := &Result{Elapsed: time.Second, Messages: 1000, Total: 1000, Client: CPU{Utilisation: test.client}}
-		at := func(cpu float64) *Snapshot { return &Snapshot{Process: Process{CPUSeconds: cpu}} }
-		if c := serverCost(r, at(0), at(0), at(test.server)); c.ClientBound != test.want {
-			t.Errorf("client %v, server %v: %v", test.client, test.server, c.ClientBound)
+		if got := ClientBound(test.client, test.server); got != test.want {
+			t.Errorf("client %v, server %v: %v", test.client, test.server, got)
 		}
 	}
 }
 
 func sample() *Report {
-	row := func(r Row, rate float64) RowResult {
-		x := RowResult{Row: r}
-		x.Messages, x.Total, x.PerSecond = uint64(rate), uint64(rate), rate
-		x.Elapsed = time.Second
-		x.Server.LiveHeapPerConn = 240.4
-		return x
+	heap, allocs := 240.4, 0.0
+	row := func(s Scenario, rate float64) *Measurement {
+		return &Measurement{
+			Scenario: s, Elapsed: time.Second, Messages: uint64(rate), Total: uint64(rate), PerSecond: rate,
+			Server: new(CPU), Heap: &Heap{LivePerConn: &heap, AllocsPerMessage: &allocs},
+		}
 	}
 	rows := DefaultRows()
 	return &Report{
@@ -85,7 +83,7 @@ func sample() *Report {
 		Server: Runtime{"go1.26", 1, "100", 1}, Client: Runtime{"go1.26", 1, "off", 1},
 		Machine: Machine{Kernel: "Linux 6", CPUs: 2, Commit: "abcdef"},
 		Pinned:  true, Cores: []int{0, 1},
-		Rows: []RowResult{row(rows[0], 123_456), row(rows[1], 1_234_567), row(rows[3], 999)},
+		Rows: []*Measurement{row(rows[0], 123_456), row(rows[1], 1_234_567), row(rows[3], 999)},
 	}
 }
 
@@ -120,7 +118,7 @@ func TestReportEndsWithTheMessagesPerSecond(t *testing.T) {
 func TestReportMarksWhatIsNotTheServersLimit(t *testing.T) {
 	r := sample()
 	r.Pinned = false
-	r.Rows[1].Server.ClientBound = true
+	r.Rows[1].ClientBound = true
 	out := text(t, r)
 	if !strings.Contains(out, "* client-bound") || !strings.Contains(out, "not pinned") {
 		t.Errorf("no mark in:\n%s", out)

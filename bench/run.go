@@ -13,14 +13,30 @@ import (
 // Options say what Run does.
 type Options struct {
 	Serve    []string      // command that starts a server as StartServer wants it
-	Rows     []Row         // nil: DefaultRows
+	Rows     []Scenario    // nil: DefaultRows
 	Duration time.Duration // of each row's measured run
 	Warmup   time.Duration // of the run before it that does not count, repeated while the server's pools fill; 0: none
-	Kind     Kind          // what payloads are cut from
-	Compress bool          // the load offers permessage-deflate; see LoadConfig
-	// Progress is told of each row as it begins, and of its load while that is open; may be nil. Any goroutine may read
-	// the load's Echoes until it is told of nil.
-	Progress func(row int, load *Load)
+	Kind     Kind          // what payloads are cut from, where a row does not say
+	Compress bool          // all rows offer permessage-deflate; see LoadConfig
+	// Progress is told of each row as it begins, and of how to ask for its messages, as Settings.Progress is; may be nil.
+	Progress func(row int, count func() uint64)
+}
+
+// DefaultRows are a few that differ in what they cost: small messages one at a time, pipelined ones, messages that fill
+// a read, messages that must be assembled, and echoes sent by other goroutines.
+func DefaultRows() (list []Scenario) {
+	for _, r := range []Row{
+		{"", 100, 32, 1},
+		{"", 1000, 32, 16},
+		{"", 100, 16 << 10, 1},
+		{"", 10, 1 << 20, 1},
+		{"/send", 100, 32, 1},
+	} {
+		s := Scenario{Row: r}
+		s.Name, s.Title = s.Spec(), s.Describe()
+		list = append(list, s)
+	}
+	return list
 }
 
 // Report is all of a benchmark.
@@ -34,13 +50,13 @@ type Report struct {
 	Kind     Kind          `json:"payload_kind"`
 	Compress bool          `json:"compress"`
 
-	Machine  Machine     `json:"machine"`
-	Client   Runtime     `json:"client"`
-	Server   Runtime     `json:"server"`
-	Pinned   bool        `json:"pinned"` // the server to Cores[0] and the load to Cores[1]
-	Cores    []int       `json:"cores,omitempty"`
-	Rows     []RowResult `json:"rows"`
-	Failures []string    `json:"failures,omitempty"` // rows that could not run, servers that ended badly
+	Machine  Machine        `json:"machine"`
+	Client   Runtime        `json:"client"`
+	Server   Runtime        `json:"server"`
+	Pinned   bool           `json:"pinned"` // the server to Cores[0] and the load to Cores[1]
+	Cores    []int          `json:"cores,omitempty"`
+	Rows     []*Measurement `json:"rows"`
+	Failures []string       `json:"failures,omitempty"` // rows that could not run, servers that ended badly
 }
 
 // Machine is what a report was made on.
@@ -78,7 +94,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		o.Rows = DefaultRows()
 	}
 	if o.Progress == nil {
-		o.Progress = func(int, *Load) {}
+		o.Progress = func(int, func() uint64) {}
 	}
 	r := &Report{
 		Command:  os.Args,
@@ -102,22 +118,26 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	r.Client = Runtime{GoVersion: runtime.Version(), GOMAXPROCS: 1, GOGC: gogc(ownGOGC()), Loops: 1}
 	for i, row := range o.Rows {
-		result, err := r.row(ctx, o, i, row, core)
+		if o.Kind != Random {
+			row.Kind = o.Kind
+		}
+		row.Compress = row.Compress || o.Compress
+		m, err := r.row(ctx, o, i, row, core)
 		if ctx.Err() != nil {
 			return r, ctx.Err()
 		}
 		if err != nil {
-			r.Failures = append(r.Failures, fmt.Sprintf("%v: %v", row, err))
+			r.Failures = append(r.Failures, fmt.Sprintf("%s: %v", row.Title, err))
 		}
-		if result != nil {
-			r.Rows = append(r.Rows, *result)
+		if m != nil {
+			r.Rows = append(r.Rows, m)
 		}
 	}
 	return r, nil
 }
 
-// row starts a server, measures, and stops it; result may be there with an error.
-func (r *Report) row(ctx context.Context, o Options, i int, row Row, core int) (result *RowResult, err error) {
+// row starts a server, measures, and stops it; m may be there with an error.
+func (r *Report) row(ctx context.Context, o Options, i int, row Scenario, core int) (m *Measurement, err error) {
 	o.Progress(i, nil)
 	s, err := StartServer(ctx, o.Serve, r.ServeEnv, core)
 	if err != nil {
@@ -140,7 +160,13 @@ func (r *Report) row(ctx context.Context, o Options, i int, row Row, core int) (
 			Loops:      shot.Loops,
 		}
 	}
-	return row.measure(ctx, s, o, func(l *Load) { o.Progress(i, l) })
+	path := "/echo"
+	if row.Form == FanOut {
+		path = "/topic/bench"
+	}
+	return Measure(ctx, row, s.Target("zeroframe", path), Settings{
+		Duration: o.Duration, Warmup: o.Warmup, Progress: func(_ string, count func() uint64) { o.Progress(i, count) },
+	})
 }
 
 // OK reports whether every row ran and none had an error.

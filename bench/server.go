@@ -104,6 +104,11 @@ func (s *Server) URL(path string) string { return s.url + path }
 // PID returns the process's number.
 func (s *Server) PID() int { return s.command.Process.Pid }
 
+// Target is the server at a path, to be measured.
+func (s *Server) Target(name, path string) Target {
+	return Target{Name: name, URL: s.URL(path), PID: s.PID(), Snapshot: s.Snapshot}
+}
+
 // Snapshot asks the server for its counts; collect makes it collect garbage first.
 func (s *Server) Snapshot(ctx context.Context, collect bool) (*Snapshot, error) {
 	url := s.metrics + "/stats"

@@ -3,6 +3,7 @@ package bench
 import (
 	"os"
 	"runtime"
+	"runtime/debug"
 	"runtime/metrics"
 	"strconv"
 
@@ -11,9 +12,9 @@ import (
 
 // Snapshot is what a server under test tells of itself, as JSON: the engine's counts and the process's costs.
 type Snapshot struct {
-	Engine  engine.Stats `json:"engine"`
-	Process Process      `json:"process"`
-	Loops   int          `json:"loops"`
+	Engine  *engine.Stats `json:"engine,omitempty"` // nil: no engine of ours
+	Process Process       `json:"process"`
+	Loops   int           `json:"loops"`
 }
 
 // Process are figures of a process since it began, or as of now.
@@ -32,13 +33,21 @@ type Process struct {
 	GoVersion   string  `json:"go_version"`
 }
 
-// TakeSnapshot reads the counts now. With collect it first runs the garbage collector, until what sync.Pools hold is
-// gone too, so that LiveHeap is what is really in use. loops is how many the engine was given.
+// TakeSnapshot reads the counts now, those of the process as TakeProcess does. loops is how many the engine was given.
 func TakeSnapshot(e *engine.Engine, loops int, collect bool) Snapshot {
+	shot := Snapshot{Loops: loops, Process: TakeProcess(collect)}
+	stats := e.Stats()
+	shot.Engine = &stats
+	return shot
+}
+
+// TakeProcess reads this process's figures now. With collect it first runs the garbage collector, until what sync.Pools
+// hold is gone too, so that LiveHeap is what is really in use, and gives free memory back to the system.
+func TakeProcess(collect bool) Process {
 	if collect {
-		for range 3 { // a sync.Pool gives up its objects in the second collection after their last use
-			runtime.GC()
-		}
+		runtime.GC() // a sync.Pool gives up its objects in the second collection after their last use
+		runtime.GC()
+		debug.FreeOSMemory() // and a third
 	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m) // makes every P hand in its count of allocations: the metrics alone lag behind
@@ -54,23 +63,19 @@ func TakeSnapshot(e *engine.Engine, loops int, collect bool) Snapshot {
 	}
 	metrics.Read(samples)
 	value := func(i int) uint64 { return number(samples[i]) }
-	return Snapshot{
-		Engine: e.Stats(),
-		Loops:  loops,
-		Process: Process{
-			PID:         os.Getpid(),
-			CPUSeconds:  OwnCPU().Seconds(),
-			RSS:         ResidentOf(os.Getpid()),
-			Allocs:      value(0) + value(1),
-			AllocBytes:  value(2),
-			LiveHeap:    value(3),
-			HeapObjects: value(4),
-			GCCycles:    value(5),
-			Goroutines:  value(6),
-			GOGC:        value(7),
-			GOMAXPROCS:  runtime.GOMAXPROCS(0),
-			GoVersion:   runtime.Version(),
-		},
+	return Process{
+		PID:         os.Getpid(),
+		CPUSeconds:  OwnCPU().Seconds(),
+		RSS:         ResidentOf(os.Getpid()),
+		Allocs:      value(0) + value(1),
+		AllocBytes:  value(2),
+		LiveHeap:    value(3),
+		HeapObjects: value(4),
+		GCCycles:    value(5),
+		Goroutines:  value(6),
+		GOGC:        value(7),
+		GOMAXPROCS:  runtime.GOMAXPROCS(0),
+		GoVersion:   runtime.Version(),
 	}
 }
 

@@ -16,9 +16,9 @@ import (
 type benchCommand struct {
 	Duration time.Duration `default:"1500ms" help:"How long to measure each row."`
 	Warmup   time.Duration `default:"200ms" help:"How long to load before that; repeated while the server still fills its pools."`
-	Row      []string      `placeholder:"CONNS:PAYLOAD:INFLIGHT[:PATH]" help:"Rows to run instead of the default ones, such as 1000:32:16 or 100:16KiB:1:/send."`
+	Row      []string      `sep:"none" placeholder:"[FORM:]CONNS:PAYLOAD:INFLIGHT[:PATH][,OPTION...]" help:"Rows to run instead of the default ones, such as 1000:32:16, 100:16KiB:1:/send or fanout:1000:32:8. FORM: echo, fanout, storm, idle or pings; OPTION: text, random, json, cjk, rate=MESSAGES PER SECOND, or from=CONNS with idle."`
 	Compress string        `enum:"off,no-takeover,takeover" default:"off" help:"Let the server agree to permessage-deflate as --compress of serve says, with a threshold of 0, and the load offer it."`
-	Kind     bench.Kind    `name:"payload-kind" default:"random" help:"What messages are made of: random characters, or json, which compresses as such messages do."`
+	Kind     bench.Kind    `name:"payload-kind" default:"random" help:"What messages are made of: random characters, cjk, or json, which compresses as such messages do."`
 	JSON     string        `name:"json" placeholder:"FILE" help:"Also write the report to this file."`
 }
 
@@ -49,12 +49,12 @@ func (c *benchCommand) Run(o output) error {
 	report, err := bench.Run(ctx, bench.Options{
 		Serve: serve, Kind: c.Kind, Compress: c.Compress != "off",
 		Rows: rows, Duration: c.Duration, Warmup: c.Warmup,
-		Progress: func(i int, l *bench.Load) {
-			if l == nil {
+		Progress: func(i int, count func() uint64) {
+			if count == nil {
 				line.follow("", nil)
 				return
 			}
-			line.follow(rows[i].String(), l.Echoes)
+			line.follow(rows[i].Title, count)
 		},
 	})
 	line.stop()
@@ -80,7 +80,7 @@ func (c *benchCommand) Run(o output) error {
 	return nil
 }
 
-func (c *benchCommand) rows() ([]bench.Row, error) {
+func (c *benchCommand) rows() ([]bench.Scenario, error) {
 	switch {
 	case c.Duration <= 0:
 		return nil, fmt.Errorf("--duration: %v is not above 0", c.Duration)
@@ -89,9 +89,9 @@ func (c *benchCommand) rows() ([]bench.Row, error) {
 	case len(c.Row) == 0:
 		return bench.DefaultRows(), nil
 	}
-	var rows []bench.Row
+	var rows []bench.Scenario
 	for _, s := range c.Row {
-		r, err := bench.ParseRow(s)
+		r, err := bench.ParseScenario(s)
 		if err != nil {
 			return nil, fmt.Errorf("--row: %w", err)
 		}

@@ -72,7 +72,7 @@ func echoesWith(t *testing.T, path string, messages [][]byte, flags ...string) e
 			t.Fatalf("/%s: %d bytes came back as %d, %v", path, len(want), len(m.Payload), err)
 		}
 	}
-	return snapshotWhen(t, metrics, func(s bench.Snapshot) bool { return s.Engine.MessagesIn == uint64(len(messages)) }).Engine
+	return *snapshotWhen(t, metrics, func(s bench.Snapshot) bool { return s.Engine.MessagesIn == uint64(len(messages)) }).Engine
 }
 
 // records is n bytes of JSON, whose records differ from one another and from those with another seed.

@@ -27,7 +27,7 @@ type loadCommand struct {
 	Duration  time.Duration `default:"10s" help:"How long to measure."`
 	Warmup    time.Duration `default:"500ms" help:"How long to load before that."`
 	Text      bool          `help:"Send text messages instead of binary ones."`
-	Kind      bench.Kind    `name:"payload-kind" default:"random" help:"What messages are made of: random characters, or json, which compresses as such messages do."`
+	Kind      bench.Kind    `name:"payload-kind" default:"random" help:"What messages are made of: random characters, cjk, or json, which compresses as such messages do."`
 	Compress  bool          `help:"Offer permessage-deflate, with context takeover both ways, compress every message where the server agrees, and say what came of it."`
 	Loops     int           `default:"${loops}" help:"Event loops."`
 	ServerPID int           `name:"server-pid" placeholder:"PID" help:"Report the CPU time of this process too (Linux)."`
