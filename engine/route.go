@@ -107,11 +107,12 @@ type router struct {
 	mu      sync.Mutex // held to add a route
 	mux     *http.ServeMux
 	literal atomic.Pointer[map[string]*route]
-	general bool // some pattern has a host or a method
+	general bool            // some pattern has a host or a method
+	rooted  map[string]bool // paths that a pattern with {$} behind them has, which goes before the one without
 }
 
 func newRouter() *router {
-	r := &router{mux: http.NewServeMux()}
+	r := &router{mux: http.NewServeMux(), rooted: make(map[string]bool)}
 	r.literal.Store(&map[string]*route{})
 	return r
 }
@@ -135,24 +136,25 @@ func (r *router) add(pattern string, to *route) (err error) {
 			known[k] = v
 		}
 		path := strings.TrimSuffix(pattern, "{$}")
-		if isLiteral(path, pattern) {
+		if isLiteral(path) && (path != pattern || !r.rooted[path]) {
 			known[path] = to
+		}
+		if path != pattern {
+			r.rooted[path] = true
 		}
 	}
 	r.literal.Store(&known)
 	return nil
 }
 
-// isLiteral reports whether the pattern, which is path but for a {$} behind it, matches that path alone. Paths that
-// ServeMux would clean match nothing: it redirects before it looks for their pattern.
-func isLiteral(path, pattern string) bool {
-	switch {
-	case path == "/":
-		return path != pattern
-	case strings.HasSuffix(path, "/"), strings.ContainsAny(path, "{}%"):
+// isLiteral reports whether the pattern that is path, but for a {$} behind it, matches that path to the letter; of what a
+// pattern that ends in a slash matches this is one. Paths that ServeMux would clean match nothing: it redirects before it
+// looks for their pattern.
+func isLiteral(path string) bool {
+	if strings.ContainsAny(path, "{}%") {
 		return false
 	}
-	return gopath.Clean(path) == path
+	return path == "/" || gopath.Clean(path) == strings.TrimSuffix(path, "/")
 }
 
 // find returns the route of a request, with the http.Request if one had to be made, or how to refuse it.

@@ -89,6 +89,8 @@ var routeSets = []struct {
 	{"literals", []string{"/{$}", "/echo", "/a/b", "/é", "/a|b", "/with.dot", "/q=1", "/x/{$}"}},
 	{"everything", []string{"/", "/echo", "/a/b/"}},
 	{"trees", []string{"/a/", "/a/b", "/a/b/c/", "/tree/", "/echo"}},
+	{"trees and their roots", []string{"/", "/{$}", "/a/{$}", "/a/", "/tree/", "/a/b", "/all/{rest...}", "/x/{$}", "/y/{z}/"}},
+	{"roots and their trees", []string{"/{$}", "/", "/a/", "/a/{$}", "/tree/{$}", "/a/b/{x...}", "/x/", "/a//", "/y/z/"}},
 	{"wildcards", []string{"/a/{x}", "/a/b", "/y/{z}", "/all/{rest...}", "/e%2Fcho", "/echo", "/a/{x}/{$}"}},
 	{"methods", []string{"GET /echo", "/echo", "POST /a/b", "GET /a/{x}", "/tree/", "DELETE /tree/x"}},
 	{"hosts", []string{"/echo", "example.test/echo", "example.test/a/", "/a/b", "GET other.test/{$}"}},
