@@ -169,7 +169,7 @@ func TestIdleConnectionWithCompressionCostsItsHistoryAlone(t *testing.T) {
 			{"no takeover", offered, takeover(false, false, 0), 0, 24},
 			{"takeover that the peer declines", offeredAlone, takeover(true, true, 0), 0, 24},
 			{"takeover out", offered, takeover(false, true, 0), 4 << 10, 300},
-			{"takeover in", offered, takeover(true, false, 12), 4 << 10, 300},
+			{"takeover in", offered, takeover(true, false, 12), 4 << 10, 304},
 			{"takeover", offered, takeover(true, true, 12), 8 << 10, 350},
 		} {
 			got := cost(tt.offer, tt.opt) - plain

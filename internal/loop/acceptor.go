@@ -153,7 +153,7 @@ func (e *listener) accept() {
 	}
 	g := e.loop.group
 	for range acceptBatch {
-		fd, sa, err := accept(e.fd)
+		fd, remote, err := e.next()
 		if err != nil {
 			switch acceptFault(err) {
 			case acceptNone:
@@ -179,7 +179,7 @@ func (e *listener) accept() {
 		var release func()
 		if g.cfg.Admit != nil {
 			var ok bool
-			if release, ok = g.admit(addrPort(sa)); !ok {
+			if release, ok = g.admit(remote); !ok {
 				e.refuse(fd, RefusedByHook)
 				continue
 			}
@@ -194,6 +194,17 @@ func (e *listener) accept() {
 	if e.loop.poll.edgeTriggered() {
 		e.loop.Do(e.accept)
 	}
+}
+
+// next takes one connection off the backlog. remote is set only where the hook wants to see it: the kernel's form of an
+// address and ours are two objects of garbage.
+func (e *listener) next() (fd int, remote netip.AddrPort, err error) {
+	if e.loop.group.cfg.Admit == nil {
+		fd, err = acceptUnnamed(e.fd)
+		return fd, remote, err
+	}
+	fd, sa, err := accept(e.fd)
+	return fd, addrPort(sa), err
 }
 
 // admit asks the hook; a panic in it refuses.
@@ -240,7 +251,7 @@ func (e *listener) refuseSome(cause error) {
 	defer g.mu.Unlock()
 	for range refuseBatch {
 		g.spare.close()
-		fd, _, err := accept(e.fd)
+		fd, err := acceptUnnamed(e.fd)
 		if err == nil {
 			e.refuse(fd, RefusedNoFile)
 		}

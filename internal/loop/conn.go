@@ -22,7 +22,7 @@ type Conn struct {
 
 	next *Conn         // link in the mailbox; owned by whoever set the first mail bit
 	mail atomic.Uint32 // Mail bits not yet handled; 0: not in the mailbox
-	fd   int32         // -1: closed, or a stream that stands on none; written by the loop under mu
+	fd   int32         // below 0: noFD, or what the table knows a stream by that stands on none; written by the loop under mu
 
 	mu     sync.Mutex   // guards out and shut
 	out    queue        // output not yet in the kernel
@@ -42,10 +42,16 @@ const (
 	flagProgress                       // the running flush shortened the queue
 )
 
+// What Conn.fd may be in place of a descriptor.
+const (
+	noFD        = -1 // closed, or not in the table yet
+	firstStream = -2 // and down from there
+)
+
 // Init ties c to its endpoint. It must be called before the connection is given to a loop.
 func (c *Conn) Init(ep Endpoint) {
 	c.ep = ep
-	c.fd = -1
+	c.fd = noFD
 }
 
 // Endpoint returns what Init was given.
@@ -81,7 +87,7 @@ func (c *Conn) register() {
 	}
 	c.interest = wantRead
 	c.flags |= flagOpen
-	l.enter(c)
+	l.table.enter(c)
 	c.serve(c.ep.Opened)
 	if c.stream != nil {
 		c.readable() // what came before the stream knew us
@@ -276,7 +282,7 @@ func (c *Conn) Close(err error) {
 	l := c.loop
 	c.flags &^= flagOpen
 	l.wheel.Disarm(&c.timer)
-	l.leave(c)
+	l.table.leave(c)
 	if l.cork.conn == c {
 		l.cork.drop()
 	}
@@ -313,7 +319,7 @@ func (c *Conn) Detach() (fd int, err error) {
 	}
 	c.flags &^= flagOpen
 	c.loop.wheel.Disarm(&c.timer)
-	c.loop.leave(c)
+	c.loop.table.leave(c)
 	c.shutOutput()
 	c.loop.group.forget(c)
 	return fd, nil

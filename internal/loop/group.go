@@ -97,7 +97,7 @@ func (g *Group) Len() int { return int(g.conns.Load() + g.outside.Load()) }
 func (g *Group) Conns() []*Conn {
 	list := make([]*Conn, 0, g.Len()+16)
 	for _, l := range g.loops {
-		list = l.conns(list)
+		list = l.table.list(list)
 	}
 	return list
 }

@@ -57,6 +57,15 @@ func call(trap uintptr, fd int, p unsafe.Pointer, n, size int) (int, syscall.Err
 	return int(r), 0
 }
 
+// acceptUnnamed is accept without the peer's address, and allocates nothing.
+func acceptUnnamed(fd int) (nfd int, err error) {
+	r, _, errno := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(r), nil
+}
+
 type rawVector struct {
 	iov [maxParts + maxVector]syscall.Iovec
 	msg syscall.Msghdr

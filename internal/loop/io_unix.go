@@ -13,6 +13,12 @@ import (
 
 type rawVector struct{}
 
+// acceptUnnamed is accept without the peer's address.
+func acceptUnnamed(fd int) (nfd int, err error) {
+	nfd, _, err = accept(fd)
+	return nfd, err
+}
+
 func recv(fd int, p []byte) (int, error) {
 	for {
 		n, err := unix.Read(fd, p)

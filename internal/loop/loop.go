@@ -60,11 +60,7 @@ type Loop struct {
 	stopping  bool
 
 	load  atomic.Int64 // connections given to this loop; read by the acceptor
-	table struct {     // written by the loop, read by Group.Conns under the lock
-		sync.Mutex
-		byFD    []*Conn
-		streams map[*Conn]struct{}
-	}
+	table table
 }
 
 // Stats counts the system calls of one loop.
@@ -110,7 +106,6 @@ func newLoop(g *Group) (*Loop, error) {
 	}
 	l.wheel = wheel.New(int64(l.now >> tickShift))
 	l.cork.buffers = l.buffers
-	l.table.streams = make(map[*Conn]struct{})
 	if g.cfg.NewLocal != nil {
 		l.local = g.cfg.NewLocal(l)
 	}
@@ -133,7 +128,7 @@ func (l *Loop) end(err error) {
 	for _, ln := range l.listeners {
 		ln.close(err)
 	}
-	for _, c := range l.conns(nil) {
+	for _, c := range l.table.list(nil) {
 		c.Close(err)
 	}
 }
@@ -143,13 +138,13 @@ func (l *Loop) woke() { l.now = Clock() }
 
 // event serves one descriptor.
 func (l *Loop) event(fd int, r readiness) {
-	if fd >= len(l.table.byFD) || l.table.byFD[fd] == nil {
+	c := l.table.at(fd)
+	if c == nil {
 		if ln := l.listeners[fd]; ln != nil {
 			ln.accept()
 		}
 		return
 	}
-	c := l.table.byFD[fd]
 	if r&isWritable != 0 && c.interest&wantWrite != 0 {
 		c.flush()
 	}
@@ -261,47 +256,4 @@ func (l *Loop) runDelayed() {
 			l.delayed = append(l.delayed, d)
 		}
 	}
-}
-
-// enter puts c into the table.
-func (l *Loop) enter(c *Conn) {
-	l.table.Lock()
-	defer l.table.Unlock()
-	if c.fd < 0 {
-		l.table.streams[c] = struct{}{}
-		return
-	}
-	fd := int(c.fd)
-	if fd >= len(l.table.byFD) {
-		grown := make([]*Conn, max(fd+fd/8+1, 64))
-		copy(grown, l.table.byFD)
-		l.table.byFD = grown
-	}
-	l.table.byFD[fd] = c
-}
-
-// leave takes c out of the table.
-func (l *Loop) leave(c *Conn) {
-	l.table.Lock()
-	defer l.table.Unlock()
-	if c.fd < 0 {
-		delete(l.table.streams, c)
-		return
-	}
-	l.table.byFD[c.fd] = nil
-}
-
-// conns appends the loop's connections to list. Any goroutine may call it.
-func (l *Loop) conns(list []*Conn) []*Conn {
-	l.table.Lock()
-	defer l.table.Unlock()
-	for _, c := range l.table.byFD {
-		if c != nil {
-			list = append(list, c)
-		}
-	}
-	for c := range l.table.streams {
-		list = append(list, c)
-	}
-	return list
 }

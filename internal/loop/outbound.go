@@ -180,7 +180,7 @@ func (c *Conn) Abandon() { c.shutOutput() }
 // shutOutput drops the queue, refuses more, and takes the descriptor out of everyone's reach before it is closed.
 func (c *Conn) shutOutput() (fd int) {
 	c.mu.Lock()
-	fd, c.fd = int(c.fd), -1
+	fd, c.fd = int(c.fd), noFD
 	c.shut = true
 	c.lost = c.out.newest != nil
 	for c.out.newest != nil {
