@@ -37,10 +37,12 @@ test: ## run all tests with the race detector
 	@test -n "$(RACE)" || echo "no C compiler: the tests run WITHOUT the race detector"
 	$(GO) test $(RACE) -timeout $(TESTTIMEOUT) ./...
 	cd bench/interop && $(GO) test $(RACE) -count=1 -timeout $(TESTTIMEOUT) ./... # go does not see what it starts: browsers, a chat
+	cd bench/peers && $(GO) test $(RACE) -timeout $(TESTTIMEOUT) ./...
+	cd bench/peers && $(GO) test -timeout $(TESTTIMEOUT) -run '/nbio' ./... # the race detector cannot see how nbio synchronises
 	cd bench/compression && $(GO) test $(RACE) -timeout $(TESTTIMEOUT) ./...
 	cd bench/fanout && $(GO) test $(RACE) -timeout $(TESTTIMEOUT) ./...
 	cd backplane/nats/natstest && $(GO) test $(RACE) -count=1 -timeout $(TESTTIMEOUT) ./... # nor a NATS server
-	cd bench/tls && $(GO) test -timeout $(TESTTIMEOUT) ./... # the race detector cannot see how nbio synchronises
+	cd bench/tls && $(GO) test -timeout $(TESTTIMEOUT) ./... # nbio again
 
 bench: ## run the benchmarks of the hot paths (BENCH is a pattern)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 1800s $(KERNELS)

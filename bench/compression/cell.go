@@ -4,7 +4,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -25,7 +24,7 @@ type cell struct {
 }
 
 func (c *cell) start(p *plan) (*peers.Process, error) {
-	return peers.Start(p.serverCore, "serve", "-server", c.server.Name, "-mode", string(c.mode), "-size", fmt.Sprint(c.messages.size))
+	return c.server.Start(p.serverCore, peers.Options{Mode: c.mode, Size: c.messages.size})
 }
 
 // measure is one repetition. The replies on the first connection, from the first to the last, are verified.
@@ -44,11 +43,11 @@ func (c *cell) measure(p *plan) error {
 		return err
 	}
 	if p.warmup > 0 {
-		if _, err := l.runFor(p.warmup, s.CPU); err != nil {
+		if _, err := l.runFor(p.warmup, s.CPUs); err != nil {
 			return err
 		}
 	}
-	w, err := l.runFor(p.duration, s.CPU)
+	w, err := l.runFor(p.duration, s.CPUs)
 	if err != nil {
 		return err
 	}

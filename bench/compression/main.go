@@ -22,9 +22,7 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "serve" {
-		exit(serveChild(os.Args[2:]))
-	}
+	peers.ServeIfChild()
 	var p plan
 	flag.IntVar(&p.repeat, "repeat", 3, "how often to measure each cell; medians are printed")
 	flag.DurationVar(&p.duration, "duration", time.Second, "how long to measure a cell each time")
@@ -45,27 +43,6 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-// serveChild is the process of one server.
-func serveChild(args []string) error {
-	var o peers.Options
-	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
-	name := flags.String("server", "", "")
-	flags.Func("mode", "", func(s string) error { o.Mode = peers.Mode(s); return nil })
-	flags.IntVar(&o.Size, "size", 0, "")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	server, err := peers.Find(peers.Servers, *name)
-	if err != nil {
-		return err
-	}
-	ln, err := peers.Listen()
-	if err != nil {
-		return err
-	}
-	return server.Serve(ln, o)
-}
-
 // plan is what is to be measured.
 type plan struct {
 	repeat, conns, idle int
@@ -77,6 +54,17 @@ func (p *plan) run(names, sizes []string) error {
 	if p.repeat < 1 || p.duration <= 0 || p.warmup < 0 || p.conns < 1 || p.idle < 0 {
 		return fmt.Errorf("-repeat, -duration and -conns must be positive, -warmup and -idle not negative")
 	}
+	var servers []*peers.Server
+	for _, name := range names {
+		server, err := peers.Find(peers.All(), name)
+		if err != nil {
+			return fmt.Errorf("-servers: %w", err)
+		}
+		if len(server.Modes) == 0 {
+			return fmt.Errorf("-servers: %s does not compress", name)
+		}
+		servers = append(servers, server)
+	}
 	var cells []*cell
 	for _, s := range sizes {
 		size, err := strconv.Atoi(s)
@@ -84,11 +72,7 @@ func (p *plan) run(names, sizes []string) error {
 			return fmt.Errorf("-sizes: %q is not 1 to 1048576", s)
 		}
 		m := newMessages(size)
-		for _, name := range names {
-			server, err := peers.Find(peers.Servers, name)
-			if err != nil {
-				return fmt.Errorf("-servers: %w", err)
-			}
+		for _, server := range servers {
 			for _, mode := range server.Modes {
 				cells = append(cells, &cell{server: server, mode: mode, messages: m})
 			}
@@ -98,7 +82,7 @@ func (p *plan) run(names, sizes []string) error {
 	if p.serverCore, err = peers.PinLoad(); err != nil {
 		return err
 	}
-	p.printHead()
+	p.printHead(servers)
 	for range p.repeat {
 		for _, c := range cells {
 			if err := c.measure(p); err != nil {

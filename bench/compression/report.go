@@ -10,12 +10,12 @@ import (
 	"zeroframe/bench/peers"
 )
 
-func (p *plan) printHead() {
+func (p *plan) printHead(servers []*peers.Server) {
 	peers.PrintHead(p.serverCore)
 	fmt.Printf("load     %d connections, one message in flight on each, %d different messages of JSON as text, compressed by the client at\n"+
 		"         level 6 without takeover; %d x %v after %v each, interleaved, medians; all replies on one connection are verified\n",
 		p.conns, variety, p.repeat, p.duration, p.warmup)
-	for _, s := range peers.Servers {
+	for _, s := range servers {
 		fmt.Printf("server   %s: %s; %s\n", s.Name, s.How, s.Compressing)
 	}
 	fmt.Println()

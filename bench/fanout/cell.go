@@ -20,19 +20,19 @@ func (c *cell) measure(p *plan) error {
 	for i, s := range p.servers {
 		r, err := c.one(p, s)
 		if err != nil {
-			return fmt.Errorf("%s, %v: %w", s.name(), c, err)
+			return fmt.Errorf("%s, %v: %w", s.Name, c, err)
 		}
 		c.results[i] = append(c.results[i], r)
 	}
 	return nil
 }
 
-func (c *cell) one(p *plan, s server) (*bench.FanoutResult, error) {
-	child, err := s.start(p)
+func (c *cell) one(p *plan, s *peers.Server) (*bench.FanoutResult, error) {
+	child, err := s.Start(p.serverCore, work)
 	if err != nil {
 		return nil, err
 	}
-	defer child.stop()
+	defer child.Stop()
 	f, err := open(child, c.Row, 0)
 	if err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func (c *cell) print(p *plan) {
 		if bench.ClientBound(client, busy) {
 			mark = " *"
 		}
-		fmt.Printf("| %s | %.2f | %.2f | %.0f%s | %.0f | %.1f | %.1f | %.0f %% | %.0f %% |\n", s.name(), cost, cost/first,
+		fmt.Printf("| %s | %.2f | %.2f | %.0f%s | %.0f | %.1f | %.1f | %.0f %% | %.0f %% |\n", s.Name, cost, cost/first,
 			of(func(r *bench.FanoutResult) float64 { return r.PerSecond }), mark,
 			of(func(r *bench.FanoutResult) float64 { return r.PublishesPerSecond }),
 			of(func(r *bench.FanoutResult) float64 { return float64(r.Latency.P50) / 1e6 }),

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"net"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -11,22 +11,28 @@ import (
 	"zeroframe/bench/peers"
 )
 
-// served is a server in this process, for as long as the test lasts.
-type served struct{ net.Addr }
+func TestMain(m *testing.M) {
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // or each process takes a second to end
+	peers.ServeIfChild()
+	os.Exit(m.Run())
+}
 
-func (s served) url() string { return "ws://" + s.String() + "/" }
-func (s served) pid() int    { return os.Getpid() }
-func (s served) stop()       {}
+// servers are those that send to all.
+var servers = slices.DeleteFunc(peers.All(), func(s *peers.Server) bool { return s.Can(work) != nil })
 
-func serve(t *testing.T, s peers.Server) served {
+// serve starts a server for as long as the test lasts.
+func serve(t *testing.T, s *peers.Server) *peers.Process {
 	t.Helper()
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	p, err := s.Start(-1, work)
 	if err != nil {
 		t.Fatal(err)
 	}
-	go s.Serve(ln, peers.Options{})
-	t.Cleanup(func() { ln.Close() })
-	return served{ln.Addr()}
+	t.Cleanup(func() {
+		if err := p.Stop(); err != nil {
+			t.Errorf("%s: %v", s.Name, err)
+		}
+	})
+	return p
 }
 
 func TestEveryServerSendsEachMessageToAll(t *testing.T) {
@@ -50,7 +56,7 @@ func TestEveryServerSendsEachMessageToAll(t *testing.T) {
 // Those that do not read must not hold up the others.
 func TestEveryServerGoesOnWhileSomeDoNotRead(t *testing.T) {
 	for _, s := range servers {
-		if s.Name == "writes" || s.Name == "batched writes" {
+		if slices.Contains(peers.Floors, s) {
 			continue // which are for members that read
 		}
 		f, err := open(serve(t, s), bench.Row{Conns: 10, Payload: 4 << 10, InFlight: 8}, 1)
@@ -63,16 +69,5 @@ func TestEveryServerGoesOnWhileSomeDoNotRead(t *testing.T) {
 			t.Errorf("%s: %d messages, %+v, %v", s.Name, sent, r, err)
 		}
 		f.Close()
-	}
-}
-
-func TestOtherServersAreNamedWithTheirCommand(t *testing.T) {
-	if o, err := parseOther("mine=./server -p {port} -q a=b"); err != nil || o.title != "mine" || len(o.command) != 5 {
-		t.Errorf("%+v, %v", o, err)
-	}
-	for _, s := range []string{"", "mine", "mine=", "=./server"} {
-		if _, err := parseOther(s); err == nil {
-			t.Errorf("%q is taken", s)
-		}
 	}
 }

@@ -23,24 +23,20 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "serve" {
-		exit(serveChild(os.Args[2:]))
-	}
+	peers.ServeIfChild()
 	var p plan
+	others := peers.Others{Unmarked: peers.Topic}
 	flag.IntVar(&p.repeat, "repeat", 3, "how often to measure each cell; medians are printed")
 	flag.DurationVar(&p.duration, "duration", time.Second, "how long to measure a cell each time")
 	flag.DurationVar(&p.warmup, "warmup", 300*time.Millisecond, "how long to load it before that")
 	flag.IntVar(&p.behind, "behind", 3000, "messages of 4 KiB, more than sockets hold, to 1,000 subscribers of which a tenth does not read, for memory; 0: none")
-	flag.StringVar(&p.path, "path", "/", "path to connect to on the servers of -server")
+	flag.StringVar(&others.Path, "path", "/", "path to connect to on the servers of -server")
 	names := flag.String("servers", "zeroframe,batched writes,writes,gws,gorilla", "servers to measure")
 	shapes := flag.String("shapes", "1000:32:1,10000:32:1,1000:1KiB:1,10000:1KiB:1,1000:32:8,10000:32:8,1000:1KiB:8,10000:1KiB:8",
 		"subscribers:bytes:messages in flight; none: -")
-	flag.Func("server", "NAME=COMMAND of another server to measure too, with {port} for the port to listen on; may be repeated", func(s string) error {
-		o, err := parseOther(s)
-		p.servers = append(p.servers, o)
-		return err
-	})
+	flag.Func("server", "NAME=COMMAND of another server to measure too, with {port} for the port to listen on; may be repeated", others.Add)
 	flag.Parse()
+	p.servers = others.Servers
 	exit(p.run(strings.Split(*names, ","), strings.Split(*shapes, ",")))
 }
 
@@ -52,46 +48,32 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-// serveChild is the process of one server.
-func serveChild(args []string) error {
-	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
-	name := flags.String("server", "", "")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	server, err := peers.Find(servers, *name)
-	if err != nil {
-		return err
-	}
-	ln, err := peers.Listen()
-	if err != nil {
-		return err
-	}
-	return server.Serve(ln, peers.Options{})
-}
-
 // plan is what is to be measured.
 type plan struct {
 	repeat, behind   int
 	duration, warmup time.Duration
-	path             string
 	serverCore       int // -1: any
-	servers          []server
+	servers          []*peers.Server
 }
 
 func (p *plan) run(names, shapes []string) error {
 	if p.repeat < 1 || p.duration <= 0 || p.warmup < 0 || p.behind < 0 {
 		return errors.New("-repeat and -duration must be positive, -warmup and -behind not negative")
 	}
-	var own []server
+	var own []*peers.Server
 	for _, name := range names {
-		s, err := peers.Find(servers, name)
+		s, err := peers.Find(peers.All(), name)
 		if err != nil {
 			return fmt.Errorf("-servers: %w", err)
 		}
-		own = append(own, ownServer{s})
+		own = append(own, s)
 	}
 	p.servers = append(own, p.servers...)
+	for _, s := range p.servers {
+		if err := s.Can(work); err != nil {
+			return fmt.Errorf("%s: %w", s.Name, err)
+		}
+	}
 	var cells []*cell
 	for _, s := range shapes {
 		if s == "-" {
@@ -132,6 +114,6 @@ func (p *plan) printHead() {
 	fmt.Printf("load     one publisher, which all subscribers hear, itself too; every delivery verified; %d x %v after %v each,\n"+
 		"         interleaved, medians; latency from sending to each delivery\n", p.repeat, p.duration, p.warmup)
 	for _, s := range p.servers {
-		fmt.Printf("server   %s: %s\n", s.name(), s.how())
+		fmt.Printf("server   %s: %s\n", s.Name, s.Publishing)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -27,18 +28,18 @@ func (p *plan) measureMemory() error {
 	peers.PrintTableHead(fmt.Sprintf("%v, of which %d do not read", behindRow, deaf),
 		"RSS before", fmt.Sprintf("RSS after %d messages", p.behind), "live heap added", "deliveries/s to the others", "p99 ms")
 	for _, s := range p.servers {
-		if slices.ContainsFunc(floors, func(f peers.Server) bool { return f.Name == s.name() }) {
+		if slices.Contains(peers.Floors, s) {
 			continue // which keep nothing
 		}
 		m, err := p.memory(s, deaf)
 		if err != nil {
-			return fmt.Errorf("memory of %s: %w", s.name(), err)
+			return fmt.Errorf("memory of %s: %w", s.Name, err)
 		}
 		held := "?"
 		if m.held >= 0 {
 			held = fmt.Sprintf("%.1f MB", m.held/1e6)
 		}
-		fmt.Printf("| %s | %.1f MB | %.1f MB | %s | %.0f | %.1f |\n", s.name(), m.before/1e6, m.after/1e6, held,
+		fmt.Printf("| %s | %.1f MB | %.1f MB | %s | %.0f | %.1f |\n", s.Name, m.before/1e6, m.after/1e6, held,
 			m.result.PerSecond, float64(m.result.Latency.P99)/1e6)
 	}
 	fmt.Printf("\nbefore: all connections open, and some messages to all that read; after: as it is when the last message has reached those.\n" +
@@ -49,12 +50,12 @@ func (p *plan) measureMemory() error {
 // memoryTime bounds the run.
 const memoryTime = 5 * time.Minute
 
-func (p *plan) memory(s server, deaf int) (m memory, err error) {
-	child, err := s.start(p)
+func (p *plan) memory(s *peers.Server, deaf int) (m memory, err error) {
+	child, err := s.Start(p.serverCore, work)
 	if err != nil {
 		return m, err
 	}
-	defer child.stop()
+	defer child.Stop()
 	f, err := open(child, behindRow, deaf)
 	if err != nil {
 		return m, err
@@ -64,11 +65,11 @@ func (p *plan) memory(s server, deaf int) (m memory, err error) {
 	if err != nil {
 		return m, err
 	}
-	m.before = float64(bench.ResidentOf(child.pid()))
+	m.before = child.Resident()
 	if m.result, err = runCount(f, uint64(p.behind)); err != nil {
 		return m, err
 	}
-	m.after = float64(bench.ResidentOf(child.pid()))
+	m.after = child.Resident()
 	after, err := collect(child)
 	m.held = after - before
 	if before < 0 {
@@ -78,11 +79,12 @@ func (p *plan) memory(s server, deaf int) (m memory, err error) {
 }
 
 // collect returns the live heap of a server that can tell it; else a negative number.
-func collect(child process) (float64, error) {
-	if own, ok := child.(ownProcess); ok {
-		return own.Collect()
+func collect(child *peers.Process) (float64, error) {
+	live, err := child.Collect()
+	if errors.Is(err, errors.ErrUnsupported) {
+		return -1, nil
 	}
-	return -1, nil
+	return live, err
 }
 
 // runCount publishes about n messages.

@@ -2,106 +2,223 @@ package peers
 
 import (
 	"bufio"
+	"cmp"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
-	"runtime/debug"
-	"runtime/metrics"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"zeroframe/bench"
 )
 
-// Process is a server in a process of its own.
+// Process is a server in a process of its own. Its methods may be called from any goroutine.
 type Process struct {
+	Server  *Server
+	Options Options
 	Addr    netip.AddrPort // where it listens
+	URL     string         // ws:// or wss://; tcp:// of a plain echo
+
 	command *exec.Cmd
-	stdin   io.WriteCloser
-	lines   *bufio.Reader // of its output
+	printed tail          // what it printed and nobody was to read
+	exited  chan struct{} // closed when it has ended
+	err     error         // how, then
+
+	mu    sync.Mutex     // one question at a time
+	stdin io.WriteCloser // nil: it is somebody else's, and answers none
+	lines *bufio.Reader  // of its standard output
 }
 
-// Start runs this program with other arguments, which make it call Listen, on a core with GOMAXPROCS=1; negative: on any.
-func Start(core int, args ...string) (*Process, error) {
+// startTime is how long a server may take to listen. Changed by tests only.
+var startTime = 10 * time.Second
+
+// stopTime is how long a process may take to end before it is killed.
+const stopTime = 5 * time.Second
+
+// launch starts the process.
+func (p *Process) launch(core int) error {
+	p.command.Env = append(os.Environ(), "GOMAXPROCS=1")
+	p.command.Stderr = &p.printed
+	p.command.SysProcAttr = bench.ChildAttr()
+	p.command.WaitDelay = time.Second // when it leaves others behind that hold what it writes to
+	p.exited = make(chan struct{})
+	return bench.OnCore(core, p.command.Start)
+}
+
+// startSelf runs this program as the server's process.
+func startSelf(core int, s *Server, o Options) (*Process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{command: exec.Command(self, args...)}
-	p.command.Env = append(os.Environ(), "GOMAXPROCS=1")
-	p.command.Stderr = os.Stderr
-	p.command.SysProcAttr = bench.ChildAttr()
-	out, err := p.command.StdoutPipe()
+	return startChild(core, s, o, self, s.arguments(o)...)
+}
+
+// startChild runs a program that does as ServeIfChild says.
+func startChild(core int, s *Server, o Options, path string, args ...string) (*Process, error) {
+	p := &Process{Server: s, Options: o, command: exec.Command(path, args...)}
+	out, in, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	if p.stdin, err = p.command.StdinPipe(); err != nil {
-		return nil, err
+	p.command.Stdout = in
+	if p.stdin, err = p.command.StdinPipe(); err == nil {
+		err = p.launch(core)
 	}
-	if err := bench.OnCore(core, p.command.Start); err != nil {
+	in.Close()
+	if err != nil {
+		out.Close()
 		return nil, err
 	}
 	p.lines = bufio.NewReader(out)
+	go func() {
+		p.err = p.command.Wait()
+		close(p.exited)
+		p.mu.Lock() // its last answer has been read: the pipe ends with the process
+		defer p.mu.Unlock()
+		out.Close()
+	}()
+	p.mu.Lock()
+	out.SetReadDeadline(time.Now().Add(startTime))
 	line, err := p.lines.ReadString('\n')
+	out.SetReadDeadline(time.Time{})
+	p.mu.Unlock()
 	if err == nil {
 		p.Addr, err = netip.ParseAddrPort(strings.TrimSpace(line))
 	}
 	if err != nil {
-		p.Stop()
-		return nil, fmt.Errorf("the server does not say where it listens: %w", err)
+		return nil, fmt.Errorf("it does not say where it listens: %w", cmp.Or(p.Stop(), err))
 	}
+	p.URL = fmt.Sprintf("%s://%v/", s.scheme(o), p.Addr)
 	return p, nil
 }
 
-// Listen is the other side of Start: it opens a listener and prints its address. The process lives until its standard
-// input ends, and for each line there collects garbage, gives what is free back to the system, and prints the bytes that
-// are still in use.
-func Listen() (net.Listener, error) {
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
+func (s *Server) scheme(o Options) string {
+	switch {
+	case s.TCP:
+		return "tcp"
+	case o.Pair != "":
+		return "wss"
 	}
-	fmt.Println(ln.Addr())
-	go func() {
-		for orders := bufio.NewScanner(os.Stdin); orders.Scan(); {
-			runtime.GC() // twice, for what sync.Pools hold
-			debug.FreeOSMemory()
-			live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-			metrics.Read(live)
-			fmt.Println(live[0].Value.Uint64())
-		}
-		os.Exit(0)
-	}()
-	return ln, nil
+	return "ws"
 }
 
-// Stop ends the process.
-func (p *Process) Stop() {
+// Stop ends the process and waits for it. The error is that of one that had ended by itself, or not as it should, with
+// the last of what it printed.
+func (p *Process) Stop() error {
+	select {
+	case <-p.exited:
+		return fmt.Errorf("it had ended by itself, with %w%v", cmp.Or(p.err, errNone), &p.printed)
+	default:
+	}
+	if p.stdin == nil {
+		p.kill()
+		<-p.exited
+		return nil
+	}
 	p.stdin.Close()
-	p.command.Wait()
+	timer := time.NewTimer(stopTime)
+	defer timer.Stop()
+	select {
+	case <-p.exited:
+	case <-timer.C:
+		p.kill()
+		<-p.exited
+		return fmt.Errorf("it did not end within %v and was killed%v", stopTime, &p.printed)
+	}
+	if p.err != nil {
+		return fmt.Errorf("it ended with %w%v", p.err, &p.printed)
+	}
+	return nil
 }
+
+var errNone = errors.New("success")
+
+// kill ends it and what it has started: bench.ChildAttr made it the head of a group.
+func (p *Process) kill() { syscall.Kill(-p.PID(), syscall.SIGKILL) }
 
 // PID returns its number.
 func (p *Process) PID() int { return p.command.Process.Pid }
 
-// Resident returns the bytes of physical memory that it holds.
-func (p *Process) Resident() float64 { return float64(bench.ResidentOf(p.PID())) }
+// CPU returns the processor time that it has used, user and system.
+func (p *Process) CPU() (time.Duration, error) { return bench.CPUOf(p.PID()) }
 
-// Collect makes it collect garbage and give free memory back, and returns the bytes that its heap then has in use.
-func (p *Process) Collect() (live float64, err error) {
-	if _, err := io.WriteString(p.stdin, "collect\n"); err != nil {
-		return 0, err
-	}
-	_, err = fmt.Fscanln(p.lines, &live)
-	return live, err
+// CPUs returns the processor times that this process, the load, and the server have used.
+func (p *Process) CPUs() (client, server time.Duration, err error) {
+	server, err = p.CPU()
+	return bench.OwnCPU(), server, err
 }
 
-// CPU reads the processor times that both sides have used.
-func (p *Process) CPU() (client, server time.Duration, err error) {
-	server, err = bench.CPUOf(p.PID())
-	return bench.OwnCPU(), server, err
+// Resident returns the bytes of physical memory that it holds; 0 when that is not known.
+func (p *Process) Resident() float64 { return float64(bench.ResidentOf(p.PID())) }
+
+// Snapshot returns the figures of the process by its own account, after it collected garbage and gave free memory back if
+// that is asked for; without, it costs the server tens of microseconds. The error is errors.ErrUnsupported of a server
+// that is not a Go program of this package.
+func (p *Process) Snapshot(collect bool) (*bench.Snapshot, error) {
+	if !p.tells() {
+		return nil, errors.ErrUnsupported
+	}
+	question := askCounts
+	if collect {
+		question = askCollect
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, err := io.WriteString(p.stdin, question+"\n"); err != nil {
+		return nil, err
+	}
+	line, err := p.lines.ReadBytes('\n')
+	if err != nil {
+		return nil, err
+	}
+	shot := new(bench.Snapshot)
+	return shot, json.Unmarshal(line, shot)
+}
+
+// tells reports whether it answers questions.
+func (p *Process) tells() bool { return p.stdin != nil && p.Server.program == nil }
+
+// Collect makes it collect garbage and give free memory back, and returns the bytes that its heap then has in use. The
+// error is that of Snapshot.
+func (p *Process) Collect() (live float64, err error) {
+	shot, err := p.Snapshot(true)
+	if err != nil {
+		return 0, err
+	}
+	return float64(shot.Process.LiveHeap), nil
+}
+
+// tail keeps the last that was written to it.
+type tail struct {
+	sync.Mutex
+	b []byte
+}
+
+const tailSize = 4 << 10
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.Lock()
+	defer t.Unlock()
+	t.b = append(t.b, b...)
+	if len(t.b) > tailSize {
+		t.b = append(t.b[:0], t.b[len(t.b)-tailSize:]...)
+	}
+	return len(b), nil
+}
+
+// String returns it as the end of a message.
+func (t *tail) String() string {
+	t.Lock()
+	defer t.Unlock()
+	if s := strings.TrimSpace(string(t.b)); s != "" {
+		return "; it printed:\n" + s
+	}
+	return "; it printed nothing"
 }

@@ -1,25 +1,26 @@
-// Package peers has echo servers, Zeroframe's and those of other libraries, runs each in a process of its own, and has
-// what the reports of the programs that measure them have in common.
+// Package peers has the servers that Zeroframe is measured beside, and itself: echo servers on other libraries, plain
+// TCP echoes as bounds, and servers that send each message to all connections. Each runs in a process of its own, this
+// program again, and any other server joins by its command. What the programs that measure them have in common is here,
+// too.
+//
+// A program that starts servers calls ServeIfChild first of all.
 package peers
 
 import (
-	"bytes"
-	"context"
+	"cmp"
 	"crypto/tls"
+	"errors"
 	"fmt"
-	"io"
-	"log"
 	"net"
-	"net/http"
 	"slices"
-	"sync"
+)
 
-	coder "github.com/coder/websocket"
-	gorilla "github.com/gorilla/websocket"
-	"github.com/lxzan/gws"
+// Work is what a server does with a message.
+type Work string
 
-	"zeroframe/engine"
-	"zeroframe/frame"
+const (
+	Echo  Work = "echo"  // it goes back
+	Topic Work = "topic" // it goes to all connections, the one it came from included
 )
 
 // Mode is how a server compresses what it sends. What it receives is compressed without takeover in both of the latter.
@@ -33,159 +34,125 @@ const (
 
 // Options are what is asked of a server.
 type Options struct {
-	Mode Mode        // of compression
-	Size int         // bytes of the messages to come
-	TLS  *tls.Config // nil: none
+	Work Work   // empty: Echo
+	Mode Mode   // of compression; empty: Off
+	Size int    // bytes of the messages to come, for servers whose buffers should hold one; 0: unknown
+	Pair string // a PEM file of the certificate and its key, as NewCertificate makes it; empty: no TLS
+
+	tls *tls.Config // with Pair, in the server's process
 }
 
-// Server is an echo server. Serve does not return before it fails. All compress at their fastest level, every message
-// whatever its size, and take what else their documentation recommends.
+// Server is one that can be started. Those of this package compress at their fastest level, every message whatever its
+// size, and are set up for speed as their documentation recommends.
 type Server struct {
-	Name  string
-	Modes []Mode // that it has
-	Serve func(ln net.Listener, o Options) error
-	How   string // it is set up
-	// Compressing is what is to be known of it when it compresses.
-	Compressing string
+	Name string
+	// How it is set up, in a sentence: to echo, to send to all (empty: it does not), and what is to be added when it
+	// compresses.
+	How, Publishing, Compressing string
+	Modes                        []Mode // of its echo; nil: Off alone
+	TLS                          bool   // it can
+	TCP                          bool   // it echoes bytes, and knows nothing of WebSocket
+
+	echo, topic service                // of a server of this package; nil: it does not do that
+	program     func() (string, error) // another one of this package's: the file of a program that follows the protocol of ServeIfChild
+	others      map[use]*command       // of somebody else's
+}
+
+// service is a server: it calls up with the address it listens at, and does not return before it fails.
+type service func(o Options, up upFunc) error
+
+// listening is the service of a server that takes a listener.
+func listening(serve func(ln net.Listener, o Options) error) service {
+	return func(o Options, up upFunc) error {
+		ln, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		up(ln.Addr())
+		return serve(ln, o)
+	}
 }
 
 // Zeroframe is the name of this project's server.
 const Zeroframe = "zeroframe"
 
-// Servers are those of this package.
-var Servers = []Server{
-	{Zeroframe, []Mode{Off, NoTakeover, Takeover}, ServeZeroframe(),
-		"one loop, Reply, text checked", "takeover with the default history of 4 KiB"},
-	{"gws", []Mode{Off, NoTakeover, Takeover}, serveGWS,
-		"gws.NewServer, WriteMessage in OnMessage, text not checked",
-		"PoolSize 1 (its default of 32 is slower on one core); takeover with its default window of 4 KiB"},
-	{"coder", []Mode{Off, NoTakeover, Takeover}, serveCoder,
-		"Reader into a buffer of the connection's, Write; text not checked", "takeover with its window of 32 KiB"},
-	{"gorilla", []Mode{Off, NoTakeover}, serveGorilla,
-		"NextReader into a buffer of the connection's, WriteMessage, write buffers of a message in a pool; text not checked", "no takeover"},
-}
+// The servers of this package.
+var (
+	// WebSocket servers that echo.
+	Servers = []*Server{zeroframe, gwsServer, nbioServer, gobwasServer, coderServer, gorillaServer}
+	// Bounds echo bytes, over plain TCP.
+	Bounds = []*Server{gnetTCP, netTCP, floorTCP}
+	// Floors send each message to all with bare writes.
+	Floors = floors
+	// Variants are servers of the first list that are set up otherwise.
+	Variants = []*Server{zeroframeReleased, nbioBlocking, nbioMixed, nbioInline}
+)
+
+// All returns the servers of this package.
+func All() []*Server { return slices.Concat(Servers, Bounds, Floors, Variants) }
 
 // Find returns the server of a name.
-func Find(servers []Server, name string) (*Server, error) {
-	i := slices.IndexFunc(servers, func(s Server) bool { return s.Name == name })
+func Find(servers []*Server, name string) (*Server, error) {
+	i := slices.IndexFunc(servers, func(s *Server) bool { return s.Name == name })
 	if i < 0 {
 		return nil, fmt.Errorf("no server %q", name)
 	}
-	return &servers[i], nil
+	return servers[i], nil
 }
 
-// ServeZeroframe returns the Serve of this project's server with more options.
-func ServeZeroframe(more ...engine.Option) func(ln net.Listener, o Options) error {
-	return func(ln net.Listener, o Options) error { return serveZeroframe(ln, o, more) }
+// Can returns nil, or why the server does not do what is asked for: what the report of a race says instead of a figure.
+func (s *Server) Can(o Options) error {
+	if s.others != nil {
+		_, err := s.other(o)
+		return err
+	}
+	topic := cmp.Or(o.Work, Echo) == Topic
+	mode := cmp.Or(o.Mode, Off)
+	switch {
+	case topic && s.topic == nil:
+		return errors.New("does not send to all")
+	case !topic && s.echo == nil && s.program == nil:
+		return errors.New("does not echo")
+	case topic && (mode != Off || o.Pair != ""):
+		return errors.New("sends to all without TLS and compression here")
+	case mode != Off && !slices.Contains(s.Modes, mode):
+		return fmt.Errorf("has no compression with %s", mode)
+	case o.Pair != "" && !s.TLS:
+		return errors.New("has no TLS")
+	case s.program != nil:
+		_, err := s.program()
+		return err
+	}
+	return nil
 }
 
-func serveZeroframe(ln net.Listener, o Options, more []engine.Option) error {
-	options := append([]engine.Option{engine.WithLoops(1), engine.WithPingInterval(0)}, more...)
-	if o.Mode != Off {
-		options = append(options, engine.WithCompression(engine.Compression{TakeoverOut: o.Mode == Takeover, Threshold: -1}))
-	}
-	if o.TLS != nil {
-		options = append(options, engine.WithTLSConfig(o.TLS))
-	}
-	e, err := engine.New(options...)
+// Start runs the server in a process of its own on a core, with GOMAXPROCS=1; a negative core: on any. It returns when
+// the server listens. The process ends with this one at the latest.
+func (s *Server) Start(core int, o Options) (*Process, error) {
+	p, err := s.start(core, o)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("%s: %w", s.Name, err)
 	}
-	echo := engine.HandlerFunc(func(c *engine.Conn, op frame.OpCode, payload []byte) { c.Reply(op, payload) })
-	if err := e.Handle("/", echo); err != nil {
-		return err
-	}
-	if o.TLS != nil {
-		return e.ServeTLS(ln, "", "")
-	}
-	return e.Serve(ln)
+	return p, nil
 }
 
-// gwsEcho is the library's own example of an echo.
-type gwsEcho struct{ gws.BuiltinEventHandler }
-
-func (gwsEcho) OnMessage(c *gws.Conn, m *gws.Message) {
-	defer m.Close()
-	c.WriteMessage(m.Opcode, m.Bytes())
-}
-
-func serveGWS(ln net.Listener, o Options) error {
-	s := gws.NewServer(gwsEcho{}, &gws.ServerOption{
-		// A pool of one compressor for the one core: in turn through the 32 of its default, each cold, it takes twice the time.
-		PermessageDeflate: gws.PermessageDeflate{Enabled: o.Mode != Off, ServerContextTakeover: o.Mode == Takeover, Threshold: 1, PoolSize: 1},
-	})
-	s.OnError = func(net.Conn, error) {}
-	return s.RunListener(o.listener(ln)) // as its RunTLS does
-}
-
-func serveCoder(ln net.Listener, o Options) error {
-	options := &coder.AcceptOptions{CompressionThreshold: 1, CompressionMode: map[Mode]coder.CompressionMode{
-		Off: coder.CompressionDisabled, NoTakeover: coder.CompressionNoContextTakeover, Takeover: coder.CompressionContextTakeover,
-	}[o.Mode]}
-	return o.serveHTTP(ln, func(w http.ResponseWriter, r *http.Request) {
-		c, err := coder.Accept(w, r, options)
+func (s *Server) start(core int, o Options) (*Process, error) {
+	if err := s.Can(o); err != nil {
+		return nil, err
+	}
+	switch {
+	case s.others != nil:
+		c, err := s.other(o)
 		if err != nil {
-			return
+			return nil, err
 		}
-		defer c.CloseNow()
-		c.SetReadLimit(-1)
-		ctx := context.Background()
-		var message bytes.Buffer
-		for {
-			kind, in, err := c.Reader(ctx)
-			if err != nil {
-				return
-			}
-			message.Reset()
-			if _, err := message.ReadFrom(in); err != nil {
-				return
-			}
-			if err := c.Write(ctx, kind, message.Bytes()); err != nil {
-				return
-			}
-		}
-	})
-}
-
-func serveGorilla(ln net.Listener, o Options) error {
-	upgrader := gorilla.Upgrader{
-		EnableCompression: o.Mode != Off,
-		// A write buffer that holds a message, or it leaves in several frames. Long ones are not compressed here.
-		WriteBufferSize: min(max(4096, o.Size+512), 64<<10),
-		WriteBufferPool: new(sync.Pool),
-	}
-	return o.serveHTTP(ln, func(w http.ResponseWriter, r *http.Request) {
-		c, err := upgrader.Upgrade(w, r, nil)
+		return c.start(core, s, o)
+	case s.program != nil:
+		path, err := s.program()
 		if err != nil {
-			return
+			return nil, err
 		}
-		defer c.Close()
-		var message bytes.Buffer
-		for {
-			kind, in, err := c.NextReader()
-			if err != nil {
-				return
-			}
-			message.Reset()
-			if _, err := message.ReadFrom(in); err != nil {
-				return
-			}
-			if err := c.WriteMessage(kind, message.Bytes()); err != nil {
-				return
-			}
-		}
-	})
-}
-
-// listener is ln, over TLS if that is asked for.
-func (o Options) listener(ln net.Listener) net.Listener {
-	if o.TLS == nil {
-		return ln
+		return startChild(core, s, o, path)
 	}
-	return tls.NewListener(ln, o.TLS)
-}
-
-func (o Options) serveHTTP(ln net.Listener, h http.HandlerFunc) error {
-	server := http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0)}
-	return server.Serve(o.listener(ln))
+	return startSelf(core, s, o)
 }

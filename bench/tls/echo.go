@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 
 	"zeroframe/bench"
 	"zeroframe/bench/peers"
@@ -28,9 +27,9 @@ func newEchoes(row bench.Row, servers []*peers.Server) *echoes {
 }
 
 // open connects to a server.
-func (p *plan) open(to netip.AddrPort, conns, size, inFlight, pid int) (*bench.Load, error) {
+func (p *plan) open(to *peers.Process, conns, size, inFlight int) (*bench.Load, error) {
 	return bench.Open(context.Background(), bench.LoadConfig{
-		URL: fmt.Sprintf("wss://%v/", to), TLS: p.client, Conns: conns, Payload: size, InFlight: inFlight, Loops: 1, ServerPID: pid,
+		URL: to.URL, TLS: p.certificate.Client(), Conns: conns, Payload: size, InFlight: inFlight, Loops: 1, ServerPID: to.PID(),
 	})
 }
 
@@ -51,7 +50,7 @@ func (e *echoes) one(p *plan, server *peers.Server) (r *bench.Result, err error)
 		return nil, err
 	}
 	defer s.Stop()
-	l, err := p.open(s.Addr, e.Conns, e.Payload, e.InFlight, s.PID())
+	l, err := p.open(s, e.Conns, e.Payload, e.InFlight)
 	if err != nil {
 		return nil, err
 	}

@@ -78,12 +78,12 @@ func (h *handshakes) one(p *plan, server *peers.Server) (r opened, err error) {
 	defer s.Stop()
 	configs := make([]*tls.Config, dialers) // with a session each
 	for i := range configs {
-		configs[i] = h.config(p.client)
+		configs[i] = h.config(p.certificate.Client())
 		if _, err := open(s.Addr, configs[i]); err != nil { // warm, and with a ticket
 			return r, err
 		}
 	}
-	client, cpu, err := s.CPU()
+	client, cpu, err := s.CPUs()
 	if err != nil {
 		return r, err
 	}
@@ -114,7 +114,7 @@ func (h *handshakes) one(p *plan, server *peers.Server) (r opened, err error) {
 	if err != nil {
 		return r, err
 	}
-	r.client, r.server, err = s.CPU()
+	r.client, r.server, err = s.CPUs()
 	r.client -= client
 	r.server -= cpu
 	return r, err
@@ -123,7 +123,7 @@ func (h *handshakes) one(p *plan, server *peers.Server) (r opened, err error) {
 // patience is how long a connection may take to open.
 const patience = 10 * time.Second
 
-var request = "GET / HTTP/1.1\r\nHost: " + hostname + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
+var request = "GET / HTTP/1.1\r\nHost: " + peers.Hostname + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
 	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
 // open makes one connection, and says whether its session was resumed. The reset leaves no port in TIME_WAIT.

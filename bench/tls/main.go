@@ -9,8 +9,6 @@
 package main
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -23,9 +21,7 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "serve" {
-		exit(serveChild(os.Args[2:]))
-	}
+	peers.ServeIfChild()
 	var p plan
 	flag.IntVar(&p.repeat, "repeat", 3, "how often to measure each cell; medians are printed")
 	flag.DurationVar(&p.duration, "duration", 700*time.Millisecond, "how long to measure a cell each time")
@@ -46,38 +42,13 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-// serveChild is the process of one server.
-func serveChild(args []string) error {
-	o := peers.Options{Mode: peers.Off}
-	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
-	name := flags.String("server", "", "")
-	pair := flags.String("pair", "", "a PEM file of the certificate and its key")
-	flags.IntVar(&o.Size, "size", 0, "")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	server, err := peers.Find(servers, *name)
-	if err != nil {
-		return err
-	}
-	if o.TLS, err = serverConfig(*pair); err != nil {
-		return err
-	}
-	ln, err := peers.Listen()
-	if err != nil {
-		return err
-	}
-	return server.Serve(ln, o)
-}
-
 // plan is what is to be measured.
 type plan struct {
 	repeat, idle     int
 	duration, warmup time.Duration
 	handshakes       bool
-	serverCore       int         // -1: any
-	pair             string      // file of the certificate and its key
-	client           *tls.Config // trusts it
+	serverCore       int // -1: any
+	certificate      *peers.Certificate
 }
 
 func (p *plan) run(names, shapes []string) error {
@@ -86,9 +57,12 @@ func (p *plan) run(names, shapes []string) error {
 	}
 	var list []*peers.Server
 	for _, name := range names {
-		server, err := peers.Find(servers, name)
+		server, err := peers.Find(peers.All(), name)
 		if err != nil {
 			return fmt.Errorf("-servers: %w", err)
+		}
+		if !server.TLS {
+			return fmt.Errorf("-servers: %s has no TLS", name)
 		}
 		list = append(list, server)
 	}
@@ -113,7 +87,7 @@ func (p *plan) run(names, shapes []string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := p.certify(dir); err != nil {
+	if p.certificate, err = peers.NewCertificate(dir); err != nil {
 		return err
 	}
 	if p.serverCore, err = peers.PinLoad(); err != nil {
@@ -139,15 +113,5 @@ func (p *plan) run(names, shapes []string) error {
 
 // start runs a server for messages of a size.
 func (p *plan) start(s *peers.Server, size int) (*peers.Process, error) {
-	return peers.Start(p.serverCore, "serve", "-server", s.Name, "-pair", p.pair, "-size", fmt.Sprint(size))
-}
-
-// certify makes the certificate of all servers.
-func (p *plan) certify(dir string) (err error) {
-	var cert *x509.Certificate
-	if p.pair, cert, err = makePair(dir); err != nil {
-		return err
-	}
-	p.client = clientConfig(cert)
-	return nil
+	return s.Start(p.serverCore, peers.Options{Size: size, Pair: p.certificate.Pair})
 }

@@ -50,7 +50,7 @@ func (p *plan) idleMemory(server *peers.Server, size int) (m memory, err error) 
 	defer s.Stop()
 	var before memory
 	for i, conns := range []int{base, p.idle} {
-		l, err := p.open(s.Addr, conns, size, 1, 0)
+		l, err := p.open(s, conns, size, 1)
 		if err != nil {
 			return m, err
 		}

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"net"
-	"net/netip"
+	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -11,31 +11,39 @@ import (
 	"zeroframe/bench/peers"
 )
 
-// served is a server in this process, for as long as the test lasts, and a plan whose client trusts it.
-func served(t *testing.T, s peers.Server) (*plan, netip.AddrPort) {
-	t.Helper()
-	p := new(plan)
-	if err := p.certify(t.TempDir()); err != nil {
-		t.Fatal(err)
-	}
-	config, err := serverConfig(p.pair)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go s.Serve(ln, peers.Options{Mode: peers.Off, Size: 1000, TLS: config})
-	t.Cleanup(func() { ln.Close() })
-	return p, netip.MustParseAddrPort(ln.Addr().String())
+func TestMain(m *testing.M) {
+	peers.ServeIfChild()
+	os.Exit(m.Run())
 }
+
+// served is a server for as long as the test lasts, and a plan whose client trusts it.
+func served(t *testing.T, s *peers.Server) (*plan, *peers.Process) {
+	t.Helper()
+	certificate, err := peers.NewCertificate(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &plan{certificate: certificate, serverCore: -1}
+	to, err := p.start(s, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := to.Stop(); err != nil {
+			t.Errorf("%s: %v", s.Name, err)
+		}
+	})
+	return p, to
+}
+
+// servers are those that have TLS.
+var servers = slices.DeleteFunc(peers.All(), func(s *peers.Server) bool { return !s.TLS })
 
 func TestEveryServerEchoesOverTLS(t *testing.T) {
 	for _, s := range servers {
 		p, to := served(t, s)
 		for _, row := range []bench.Row{{Conns: 3, Payload: 32, InFlight: 16}, {Conns: 3, Payload: 100_000, InFlight: 2}} {
-			l, err := p.open(to, row.Conns, row.Payload, row.InFlight, 0)
+			l, err := p.open(to, row.Conns, row.Payload, row.InFlight)
 			if err != nil {
 				t.Fatalf("%s: %v", s.Name, err)
 			}
@@ -52,9 +60,9 @@ func TestEveryServerResumesSessionsWhereThatIsMeasured(t *testing.T) {
 	for _, s := range servers {
 		p, to := served(t, s)
 		for _, k := range kinds {
-			config := k.config(p.client)
+			config := k.config(p.certificate.Client())
 			for i := range 3 {
-				resumed, err := open(to, config)
+				resumed, err := open(to.Addr, config)
 				if err != nil || resumed != (k.resume && i > 0) {
 					t.Errorf("%s, %s, connection %d: resumed %v, %v", s.Name, k.name, i, resumed, err)
 				}

@@ -1,4 +1,6 @@
-package main
+//go:build !386
+
+package peers
 
 import (
 	"bufio"
@@ -15,7 +17,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"zeroframe/bench/peers"
 	"zeroframe/frame"
 	"zeroframe/internal/handshake"
 	"zeroframe/mask"
@@ -23,9 +24,9 @@ import (
 
 // floors do what no server can do without: they encode a message and write it to one socket after the other, with
 // RawSyscall, from one goroutine that looks at no member but to read what it sends.
-var floors = []peers.Server{
-	{Name: "writes", Serve: serveFloor(false), How: "the bound without batches: send(2) of each message on each socket, and nothing else"},
-	{Name: "batched writes", Serve: serveFloor(true), How: "the bound with batches: one send(2) on each socket for all messages that came with one read"},
+var floors = []*Server{
+	{Name: "writes", topic: listening(serveFloor(false)), Publishing: "the bound without batches: send(2) of each message on each socket, and nothing else"},
+	{Name: "batched writes", topic: listening(serveFloor(true)), Publishing: "the bound with batches: one send(2) on each socket for all messages that came with one read"},
 }
 
 // floor is such a server.
@@ -39,8 +40,8 @@ type floor struct {
 	out     []byte
 }
 
-func serveFloor(batched bool) func(net.Listener, peers.Options) error {
-	return func(ln net.Listener, _ peers.Options) error {
+func serveFloor(batched bool) func(net.Listener, Options) error {
+	return func(ln net.Listener, _ Options) error {
 		epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 		if err != nil {
 			return err

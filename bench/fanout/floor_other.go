@@ -1,8 +1,0 @@
-//go:build !linux
-
-package main
-
-import "zeroframe/bench/peers"
-
-// floors stand on epoll.
-var floors []peers.Server
