@@ -8,6 +8,7 @@ BENCHFLAGS ?=
 COMPRESSFLAGS ?=
 TLSFLAGS ?=
 FANOUTFLAGS ?=
+RACEFLAGS ?=
 FUZZTIME ?= 10s
 BENCH ?= .
 TESTTIMEOUT ?= 600s
@@ -22,7 +23,7 @@ RACE := $(shell test "$$($(GO) env CGO_ENABLED)" = 1 && command -v "$$($(GO) env
 
 REVISION := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
 
-.PHONY: help build run test bench bench-mask bench-compress bench-tls bench-fanout fuzz lint clean
+.PHONY: help build run test race bench bench-mask bench-compress bench-tls bench-fanout fuzz lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +44,11 @@ test: ## run all tests with the race detector
 	cd bench/fanout && $(GO) test $(RACE) -timeout $(TESTTIMEOUT) ./...
 	cd backplane/nats/natstest && $(GO) test $(RACE) -count=1 -timeout $(TESTTIMEOUT) ./... # nor a NATS server
 	cd bench/tls && $(GO) test -timeout $(TESTTIMEOUT) ./... # nbio again
+	cd bench/race && $(GO) test $(RACE) -timeout $(TESTTIMEOUT) ./...
+
+race: ## measure servers beside each other in all scenarios, 25 minutes, and write bin/race/race.html (RACEFLAGS="--quick": 2 minutes)
+	cd bench/race && $(GO) build -ldflags "-X zeroframe/bench.revision=$(REVISION)" -o ../../$(BIN)/race/race .
+	$(BIN)/race/race $(RACEFLAGS)
 
 bench: ## run the benchmarks of the hot paths (BENCH is a pattern)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 1800s $(KERNELS)

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -222,3 +223,6 @@ func (t *tail) String() string {
 	}
 	return "; it printed nothing"
 }
+
+// Command returns the words that it was started with, its path first.
+func (p *Process) Command() []string { return slices.Clone(p.command.Args) }

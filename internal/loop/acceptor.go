@@ -91,7 +91,7 @@ func (g *Group) Serve(ln net.Listener, stop <-chan struct{}, layer *Layer) error
 			return
 		}
 		l.listeners[fd] = e
-		if err := l.poll.add(fd); err != nil {
+		if err := l.poll.add(fd, wantRead); err != nil {
 			e.close(err)
 			return
 		}
@@ -135,7 +135,7 @@ func (e *listener) close(err error) {
 	e.once.Do(func() {
 		delete(e.loop.listeners, e.fd)
 		if e.watched {
-			e.loop.poll.remove(e.fd)
+			e.loop.poll.remove(e.fd, wantRead)
 		}
 		closeFD(e.fd)
 		if closed := e.orig.Close(); closed != nil && !errors.Is(closed, net.ErrClosed) {
@@ -191,7 +191,9 @@ func (e *listener) accept() {
 		}
 		g.give(c)
 	}
-	e.loop.Do(e.accept) // no event announces what is left
+	if e.loop.poll.edgeTriggered() {
+		e.loop.Do(e.accept)
+	}
 }
 
 // next takes one connection off the backlog. remote is set only where the hook wants to see it: the kernel's form of an
@@ -270,13 +272,15 @@ func (e *listener) complain(level slog.Level, what string, err error) {
 	}
 }
 
-// rest leaves the backlog alone for a while.
+// rest takes the listener out of the poller for a while: the backlog stays readable.
 func (e *listener) rest() {
 	l := e.loop
 	e.resting = true
+	l.poll.set(e.fd, wantRead, 0)
 	l.after(acceptBackoff, func() {
 		e.resting = false
 		if l.listeners[e.fd] == e {
+			l.poll.set(e.fd, 0, wantRead)
 			e.accept()
 		}
 	})
