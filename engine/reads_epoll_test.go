@@ -2,5 +2,5 @@
 
 package engine_test
 
-// readsPerBatch is what one batch of messages costs on a level-triggered poller.
+// readsPerBatch is what one batch of messages costs where a short read says that nothing is left.
 const readsPerBatch = 1

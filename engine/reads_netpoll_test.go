@@ -2,5 +2,5 @@
 
 package engine_test
 
-// readsPerBatch is what one batch of messages costs on an edge-triggered poller: the second read finds nothing.
+// readsPerBatch is what one batch of messages costs where only a read that finds nothing says so.
 const readsPerBatch = 2

@@ -161,7 +161,7 @@ func (c *Conn) replyBorrowed(s *shard, op frame.OpCode, payload []byte) bool {
 		return false
 	}
 	start := frame.PutServerHeader(s.head[:], op, len(payload))
-	if !c.lc.WriteInPlace(s.head[start:], payload) {
+	if !c.lc.WriteBorrowed(s.head[start:], payload) {
 		return false
 	}
 	s.borrowed = true

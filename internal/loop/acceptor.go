@@ -91,7 +91,7 @@ func (g *Group) Serve(ln net.Listener, stop <-chan struct{}, layer *Layer) error
 			return
 		}
 		l.listeners[fd] = e
-		if err := l.poll.add(fd, wantRead); err != nil {
+		if err := l.poll.add(fd); err != nil {
 			e.close(err)
 			return
 		}
@@ -135,7 +135,7 @@ func (e *listener) close(err error) {
 	e.once.Do(func() {
 		delete(e.loop.listeners, e.fd)
 		if e.watched {
-			e.loop.poll.remove(e.fd, wantRead)
+			e.loop.poll.remove(e.fd)
 		}
 		closeFD(e.fd)
 		if closed := e.orig.Close(); closed != nil && !errors.Is(closed, net.ErrClosed) {
@@ -191,9 +191,7 @@ func (e *listener) accept() {
 		}
 		g.give(c)
 	}
-	if e.loop.poll.edgeTriggered() {
-		e.loop.Do(e.accept)
-	}
+	e.loop.Do(e.accept) // no event announces what is left
 }
 
 // next takes one connection off the backlog. remote is set only where the hook wants to see it: the kernel's form of an
@@ -272,15 +270,13 @@ func (e *listener) complain(level slog.Level, what string, err error) {
 	}
 }
 
-// rest takes the listener out of the poller for a while: the backlog stays readable.
+// rest leaves the backlog alone for a while.
 func (e *listener) rest() {
 	l := e.loop
 	e.resting = true
-	l.poll.set(e.fd, wantRead, 0)
 	l.after(acceptBackoff, func() {
 		e.resting = false
 		if l.listeners[e.fd] == e {
-			l.poll.set(e.fd, 0, wantRead)
 			e.accept()
 		}
 	})

@@ -38,7 +38,8 @@ const (
 	flagDirect                         // reads go to Endpoint.Target
 	flagNotify                         // call Written after each flush
 	flagEOF                            // the peer has ended its direction
-	flagHungry                         // bytes may be waiting without an event: stream, or edge-triggered poller
+	flagHungry                         // bytes, or the end, may be waiting that no further event announces
+	flagEnding                         // the end is: a short read does not mean that nothing is left
 	flagProgress                       // the running flush shortened the queue
 )
 
@@ -77,7 +78,7 @@ func (c *Conn) register() {
 	case l.stopping: // the poller may be gone, and its number another's
 		err = ErrClosed
 	case c.fd >= 0:
-		err = l.poll.add(int(c.fd), wantRead)
+		err = l.poll.add(int(c.fd))
 	}
 	if err != nil {
 		l.group.forget(c)
@@ -86,7 +87,7 @@ func (c *Conn) register() {
 		return
 	}
 	c.interest = wantRead
-	c.flags |= flagOpen
+	c.flags |= flagOpen | flagHungry
 	l.table.enter(c)
 	c.serve(c.ep.Opened)
 	if c.stream != nil {
@@ -127,14 +128,19 @@ func (c *Conn) endCork(mine bool) {
 func (c *Conn) readable() {
 	l := c.loop
 	if c.flags&(flagOpen|flagPaused|flagEOF) != flagOpen {
-		c.flags |= flagHungry
-		return
+		return // flagHungry stays
 	}
 	buf := l.buf
 	if c.flags&flagDirect != 0 {
 		buf = c.ep.Target()
 	}
-	n, err := c.read(buf)
+	var n int
+	var err error
+	if c.stream == nil {
+		n, err = c.ReadFD(buf)
+	} else {
+		n, err = c.readStream(buf)
+	}
 	l.stats.Reads++
 	if n > 0 {
 		mine := c.beginCork()
@@ -143,68 +149,50 @@ func (c *Conn) readable() {
 		if l.group.cfg.Poison {
 			poison(l.buf[:min(n, len(l.buf))])
 		}
-		if c.IsOpen() && c.mayHaveMore() {
-			c.again()
+		if c.flags&(flagOpen|flagHungry|flagPaused) == flagOpen|flagHungry {
+			c.post(mailReadable)
 		}
 		return
 	}
 	switch {
 	case err == ErrAgain:
-		c.flags &^= flagHungry
+		if c.flags&flagPaused == 0 { // a stream that has enough for now pauses, and there may be more
+			c.flags &^= flagHungry
+		}
 		if _, output := c.holds(); output { // an answer of the stream's own to what it read
 			c.flush()
 		}
 	case err == errEOF:
 		c.flags |= flagEOF
-		c.want(c.interest &^ wantRead)
+		c.interest &^= wantRead
 		c.serve(c.ep.EOF)
 	default:
 		c.Close(err)
 	}
 }
 
-// mayHaveMore reports whether bytes may be left that no event announces.
-func (c *Conn) mayHaveMore() bool {
-	if c.fd < 0 || c.loop.poll.edgeTriggered() {
-		return true
-	}
-	input, _ := c.holds()
-	return input
-}
-
-// again asks for another read without an event.
-func (c *Conn) again() {
-	if c.flags&flagPaused != 0 {
+func (c *Conn) readStream(buf []byte) (int, error) {
+	n, err := streamRead(c.stream, buf)
+	if input, _ := c.holds(); input {
 		c.flags |= flagHungry
-		return
 	}
-	c.post(mailReadable)
+	return n, err
 }
 
-func (c *Conn) read(buf []byte) (int, error) {
-	if c.stream != nil {
-		return streamRead(c.stream, buf)
+// ReadFD reads from the connection's descriptor, for a stream that stands on it. It returns ErrAgain when nothing is there
+// yet and io.EOF at the end. Loop only.
+func (c *Conn) ReadFD(p []byte) (int, error) {
+	n, err := recv(int(c.fd), p)
+	if n < len(p) && c.flags&flagEnding == 0 && shortReadEmpties || n == 0 {
+		c.flags &^= flagHungry // an event will announce what comes after this
 	}
-	return recv(int(c.fd), buf)
-}
-
-// want sets what the poller watches the descriptor for.
-func (c *Conn) want(w interest) {
-	if c.fd >= 0 && w != c.interest {
-		if err := c.loop.poll.set(int(c.fd), c.interest, w); err != nil {
-			c.loop.group.cfg.Logger.Error("change of poll interest failed", "error", err)
-		}
-	}
-	c.interest = w
+	return n, err
 }
 
 // PauseReading stops reads, so that the peer is pushed back by TCP, until ResumeReading. Loop only.
 func (c *Conn) PauseReading() {
 	if c.flags&(flagOpen|flagPaused) == flagOpen {
 		c.flags |= flagPaused
-		if !c.loop.poll.edgeTriggered() {
-			c.want(c.interest &^ wantRead)
-		}
 	}
 }
 
@@ -217,9 +205,7 @@ func (c *Conn) ResumeReading() {
 	if c.flags&(flagOpen|flagEOF) != flagOpen {
 		return
 	}
-	c.want(c.interest | wantRead)
 	if c.flags&flagHungry != 0 {
-		c.flags &^= flagHungry
 		c.post(mailReadable)
 	}
 }
@@ -266,7 +252,7 @@ func (c *Conn) CloseWrite() error {
 	case c.stream != nil:
 		err := c.stream.CloseWrite()
 		if _, output := c.holds(); output { // its last word did not fit
-			c.want(c.interest | wantWrite)
+			c.interest |= wantWrite
 		}
 		return err
 	}
@@ -314,7 +300,7 @@ func (c *Conn) Detach() (fd int, err error) {
 		return -1, ErrClosed
 	}
 	fd = int(c.fd)
-	if err := c.loop.poll.remove(fd, c.interest); err != nil {
+	if err := c.loop.poll.remove(fd); err != nil {
 		return -1, err
 	}
 	c.flags &^= flagOpen

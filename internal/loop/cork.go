@@ -29,23 +29,30 @@ const (
 	joinBelow = 2 << 10
 )
 
-// WriteInPlace queues pieces of the buffer last given to Endpoint.Data, or of memory that is nobody else's, to be
-// written when the callback returns. A piece that comes alone is the newest payload: bytes of the buffer between the last
-// such piece and this one must be free for use, and nobody may need the last one where it stands any more. Of several
-// pieces nothing is assumed. It reports false, and does nothing, when output is already queued and must go first. Loop
+// WriteInPlace queues a piece of the buffer last given to Endpoint.Data, the newest payload, to be written when the callback
+// returns: bytes of the buffer between the last such piece and this one must be free for use, and nobody may need the last
+// one where it stands any more. It reports false, and does nothing, when output is already queued and must go first. Loop
 // only, inside a callback.
-func (c *Conn) WriteInPlace(pieces ...[]byte) bool {
+func (c *Conn) WriteInPlace(b []byte) bool {
 	k := &c.loop.cork
-	if !k.takes(c, len(pieces)) {
+	if !k.takes(c, 1) {
 		return false
 	}
-	if len(pieces) == 1 {
-		k.join()
+	k.join()
+	k.bytes += len(b)
+	k.parts = append(k.parts, part{bytes: b})
+	return true
+}
+
+// WriteBorrowed queues two pieces of memory that is nobody else's until the callback returns, as WriteInPlace does. Loop
+// only, inside a callback.
+func (c *Conn) WriteBorrowed(head, body []byte) bool {
+	k := &c.loop.cork
+	if !k.takes(c, 2) {
+		return false
 	}
-	for _, b := range pieces {
-		k.bytes += len(b)
-		k.parts = append(k.parts, part{bytes: b})
-	}
+	k.bytes += len(head) + len(body)
+	k.parts = append(k.parts, part{bytes: head}, part{bytes: body})
 	return true
 }
 
@@ -83,10 +90,13 @@ func (k *cork) takes(c *Conn, n int) bool {
 // join moves the newest part down to the end of the one before it where that is cheap. It is done when the next part
 // comes, not at once: until its callback has returned, the newest part still is the payload the user holds.
 func (k *cork) join() {
-	n := len(k.parts)
-	if n < 2 {
-		return
+	if len(k.parts) >= 2 {
+		k.joinLast()
 	}
+}
+
+func (k *cork) joinLast() {
+	n := len(k.parts)
 	last, before := &k.parts[n-1], &k.parts[n-2]
 	if len(last.bytes) < joinBelow && last.buf == nil && before.buf == nil && follows(before.bytes, last.bytes) {
 		before.bytes = append(before.bytes, last.bytes...) // within the read buffer

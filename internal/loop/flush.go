@@ -18,8 +18,32 @@ func (c *Conn) flush() {
 		return
 	}
 	c.flags &^= flagProgress
-	l := c.loop
-	k := &l.cork
+	k := &c.loop.cork
+	if k.conn == c {
+		k.join()
+	}
+	if c.stream != nil || c.queued.Load() != 0 || c.interest&wantWrite != 0 || c.flags&flagNotify != 0 || k.conn == c && len(k.parts) != 1 {
+		c.flushAll(k)
+		return
+	}
+	// The usual case has little code: nothing to say, or one piece for a descriptor that takes it.
+	if k.conn != c {
+		return
+	}
+	b := k.parts[0].bytes
+	n, err := send(int(c.fd), b)
+	c.loop.stats.Writes++
+	if n == len(b) {
+		k.drop()
+		return
+	}
+	k.parts[0].bytes = b[n:]
+	k.keep(c)
+	c.endFlush(orAgain(err))
+}
+
+// flushAll is flush in every other case.
+func (c *Conn) flushAll(k *cork) {
 	corked := k.conn == c
 	var err error
 	if _, output := c.holds(); output {
@@ -30,7 +54,6 @@ func (c *Conn) flush() {
 		return
 	}
 	if corked {
-		k.join()
 		if err == nil {
 			err = c.writeParts(k)
 		} else {
@@ -42,11 +65,16 @@ func (c *Conn) flush() {
 		n, err = c.writeQueue()
 		written += n
 	}
+	c.endFlush(err)
+}
+
+// endFlush acts on what the last write of a flush said.
+func (c *Conn) endFlush(err error) {
 	if err != nil && err != ErrAgain {
 		c.Close(err)
 		return
 	}
-	if err == nil && c.queued.Load() != 0 && (c.fd < 0 || l.poll.edgeTriggered()) {
+	if err == nil && c.queued.Load() != 0 {
 		c.post(mailFlush) // its turn is over, but it would take more, so nothing announces that it does
 	}
 	c.flushed()
@@ -57,9 +85,9 @@ func (c *Conn) flush() {
 func (c *Conn) flushed() {
 	left := c.Queued()
 	if _, output := c.holds(); left != 0 || output {
-		c.want(c.interest | wantWrite)
-	} else if c.interest&wantWrite != 0 {
-		c.want(c.interest &^ wantWrite)
+		c.interest |= wantWrite
+	} else {
+		c.interest &^= wantWrite
 	}
 	if left != 0 || c.flags&(flagProgress|flagNotify) != 0 {
 		c.ep.Written(left)

@@ -19,9 +19,9 @@ const dontWait = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 
 func recv(fd int, p []byte) (int, error) {
 	for {
-		n, errno := call(syscall.SYS_RECVFROM, fd, unsafe.Pointer(unsafe.SliceData(p)), len(p), len(p))
+		n, errno := transfer(syscall.SYS_RECVFROM, fd, p)
 		switch {
-		case n > 0:
+		case errno == 0 && n > 0:
 			return n, nil
 		case errno == 0:
 			return 0, io.EOF
@@ -35,26 +35,26 @@ func recv(fd int, p []byte) (int, error) {
 
 func send(fd int, p []byte) (int, error) {
 	for {
-		n, errno := call(syscall.SYS_SENDTO, fd, unsafe.Pointer(unsafe.SliceData(p)), len(p), len(p))
-		if errno != syscall.EINTR {
-			return n, sendError(errno)
+		n, errno := transfer(syscall.SYS_SENDTO, fd, p)
+		switch errno {
+		case 0:
+			return n, nil
+		case syscall.EINTR:
+		default:
+			return 0, sendError(errno)
 		}
 	}
 }
 
-// call is recvfrom or sendto without an address.
-func call(trap uintptr, fd int, p unsafe.Pointer, n, size int) (int, syscall.Errno) {
+// transfer is recvfrom or sendto without an address. n counts when errno is 0.
+func transfer(trap uintptr, fd int, p []byte) (n int, errno syscall.Errno) {
 	var r uintptr
-	var errno syscall.Errno
-	if size > rawLimit {
-		r, _, errno = syscall.Syscall6(trap, uintptr(fd), uintptr(p), uintptr(n), dontWait, 0, 0)
+	if len(p) > rawLimit {
+		r, _, errno = syscall.Syscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), dontWait, 0, 0)
 	} else {
-		r, _, errno = syscall.RawSyscall6(trap, uintptr(fd), uintptr(p), uintptr(n), dontWait, 0, 0)
+		r, _, errno = syscall.RawSyscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), dontWait, 0, 0)
 	}
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(r), 0
+	return int(r), errno
 }
 
 // acceptUnnamed is accept without the peer's address, and allocates nothing.

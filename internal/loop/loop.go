@@ -12,8 +12,9 @@ import (
 	"zeroframe/pool"
 )
 
-// interest is what a descriptor is watched for, readiness what the poller says of it. Both are hints: a stale event can
-// reach a new connection that got the same descriptor, and EAGAIN is normal.
+// interest is which events of its descriptor a connection acts on, readiness what the poller says of it. An edge is
+// reported once: what is not acted on must be remembered. Both are hints: a stale event can reach a new connection that
+// got the same descriptor, and EAGAIN is normal.
 type (
 	interest  uint8
 	readiness uint8
@@ -26,6 +27,7 @@ const (
 	isReadable readiness = 1
 	isWritable readiness = 2
 	isBroken   readiness = 4 // error or hang-up: a read or write will say which
+	isEnding   readiness = 8 // the peer's end, or an error, may stand behind what is readable, and is not announced again
 )
 
 // tickShift makes a wheel tick of 1<<23 ns, about 8 ms: fine enough for timeouts, and coarse enough that the usual ping
@@ -113,7 +115,7 @@ func newLoop(g *Group) (*Loop, error) {
 }
 
 func (l *Loop) run() {
-	if err := l.poll.run(l.woke, l.event, l.turn); err != nil {
+	if err := l.poll.run(l); err != nil {
 		l.group.cfg.Logger.Error("event loop failed", slog.Any("error", err))
 		l.end(err)
 		l.load.Add(math.MaxInt32) // the others get what comes
@@ -149,6 +151,10 @@ func (l *Loop) event(fd int, r readiness) {
 		c.flush()
 	}
 	if r&isReadable != 0 && c.interest&wantRead != 0 {
+		c.flags |= flagHungry
+		if r&isEnding != 0 {
+			c.flags |= flagEnding
+		}
 		c.readable()
 	} else if r&isBroken != 0 && c.interest&wantWrite != 0 && c.IsOpen() {
 		c.flush()

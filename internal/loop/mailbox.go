@@ -77,6 +77,7 @@ func (c *Conn) deliver(bits Mail) {
 		c.flush()
 	}
 	if bits&mailReadable != 0 && c.IsOpen() {
+		c.flags |= flagHungry
 		c.readable()
 	}
 }

@@ -158,7 +158,7 @@ func TestCorkedPartsLeaveBeforeTheMarksBehindThem(t *testing.T) {
 			passed := make(chan passage, 10)
 			all := numbered(300)
 			p.onOpened = func() {
-				if !p.WriteInPlace(all[:100]) || !p.WriteInPlace(all[100:120], all[120:150]) {
+				if !p.WriteInPlace(all[:100]) || !p.WriteBorrowed(all[100:120], all[120:150]) {
 					t.Error("not corked")
 				}
 				p.send(all[150:200])

@@ -37,7 +37,7 @@ func openPoller() (*poller, error) {
 		return nil, os.NewSyscallError("eventfd", err)
 	}
 	p := &poller{epfd: epfd, wakefd: wakefd}
-	if err := p.add(wakefd, wantRead); err != nil {
+	if err := p.add(wakefd); err != nil {
 		p.close()
 		return nil, err
 	}
@@ -52,42 +52,20 @@ func (p *poller) close() {
 	unix.Close(p.epfd)
 }
 
-func epollEvents(w interest) (ev uint32) {
-	if w&wantRead != 0 {
-		ev |= unix.EPOLLIN
-	}
-	if w&wantWrite != 0 {
-		ev |= unix.EPOLLOUT
-	}
-	return ev
-}
+// shortReadEmpties: a descriptor that gave less than was asked for has nothing more until the next event.
+const shortReadEmpties = true
 
-func (p *poller) add(fd int, w interest) error {
-	ev := unix.EpollEvent{Fd: int32(fd), Events: epollEvents(w)}
+// add watches fd for everything, edge-triggered: no system call when a connection pauses or has a backlog, and the kernel
+// need not look again at each descriptor that was ready, to find that it is not.
+func (p *poller) add(fd int) error {
+	ev := unix.EpollEvent{Fd: int32(fd), Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET}
 	return os.NewSyscallError("epoll_ctl add", unix.EpollCtl(p.epfd, unix.EPOLL_CTL_ADD, fd, &ev))
 }
 
-// set changes the interest in fd. With no interest left the descriptor is taken out, or a reset by the peer would be
-// reported over and over; the next timer or write finds the reset.
-func (p *poller) set(fd int, from, to interest) error {
-	switch {
-	case from == to:
-		return nil
-	case from == 0:
-		return p.add(fd, to)
-	case to == 0:
-		return os.NewSyscallError("epoll_ctl del", unix.EpollCtl(p.epfd, unix.EPOLL_CTL_DEL, fd, nil))
-	}
-	ev := unix.EpollEvent{Fd: int32(fd), Events: epollEvents(to)}
-	return os.NewSyscallError("epoll_ctl mod", unix.EpollCtl(p.epfd, unix.EPOLL_CTL_MOD, fd, &ev))
-}
-
 // remove forgets a descriptor that will live on elsewhere; closing one needs no remove.
-func (p *poller) remove(fd int, had interest) error { return p.set(fd, had, 0) }
-
-// edgeTriggered reports whether a readable descriptor is announced once only, so that a read that did not reach EAGAIN
-// must be followed by another.
-func (p *poller) edgeTriggered() bool { return false }
+func (p *poller) remove(fd int) error {
+	return os.NewSyscallError("epoll_ctl del", unix.EpollCtl(p.epfd, unix.EPOLL_CTL_DEL, fd, nil))
+}
 
 // wake makes run call turn soon. Any goroutine may call it; it costs a system call only while the loop sleeps.
 func (p *poller) wake() {
@@ -101,11 +79,11 @@ func (p *poller) wake() {
 	}
 }
 
-// run waits for events and hands each to event, and calls turn after every batch, until turn says stop. turn returns
-// how long the poller may sleep: 0 not at all, negative for ever. woke is called after a sleep, before its events.
-func (p *poller) run(woke func(), event func(fd int, r readiness), turn func(idle bool) (sleep time.Duration, stop bool)) error {
+// run waits for events and hands each to l.event, and calls l.turn after every batch, until that says stop. It returns how
+// long the poller may sleep: 0 not at all, negative for ever. l.woke is called after a sleep, before its events.
+func (p *poller) run(l *Loop) error {
 	for {
-		sleep, stop := turn(false)
+		sleep, stop := l.turn(false)
 		if stop {
 			return nil
 		}
@@ -115,9 +93,9 @@ func (p *poller) run(woke func(), event func(fd int, r readiness), turn func(idl
 			// runtime's monitor takes it away, which can last 10 ms.
 			runtime.Gosched()
 			p.sleeping.Store(true)
-			if sleep, stop = turn(true); !stop && sleep != 0 {
+			if sleep, stop = l.turn(true); !stop && sleep != 0 {
 				n, err = p.block(sleep)
-				woke()
+				l.woke()
 			}
 			p.sleeping.Store(false)
 			if stop {
@@ -138,16 +116,19 @@ func (p *poller) run(woke func(), event func(fd int, r readiness), turn func(idl
 				continue
 			}
 			var r readiness
-			if ev.Events&(unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+			if ev.Events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 				r |= isReadable
 			}
 			if ev.Events&unix.EPOLLOUT != 0 {
 				r |= isWritable
 			}
-			if ev.Events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
-				r |= isBroken
+			if ev.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+				r |= isEnding
+				if ev.Events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+					r |= isBroken
+				}
 			}
-			event(int(ev.Fd), r)
+			l.event(int(ev.Fd), r)
 		}
 	}
 }

@@ -66,7 +66,7 @@ func (p *poller) close() {
 	p.p.Close()
 }
 
-func (p *poller) add(fd int, _ interest) error {
+func (p *poller) add(fd int) error {
 	err := p.p.AddReadWrite(&netpoll.PollAttachment{FD: fd}, true)
 	if stderrors.Is(err, unix.EEXIST) {
 		return nil // taken up again after its interest was none
@@ -74,19 +74,13 @@ func (p *poller) add(fd int, _ interest) error {
 	return err
 }
 
-// set has nothing to do: edges are reported whatever the interest, and the loop ignores those it did not ask for.
-func (p *poller) set(fd int, from, to interest) error {
-	if from == 0 && to != 0 {
-		return p.add(fd, to)
-	}
-	return nil
-}
-
 // remove forgets a descriptor that will live on elsewhere. On kqueue a filter goes only with its descriptor: events
 // that still come find no connection in the table.
-func (p *poller) remove(fd int, _ interest) error { return p.p.Delete(fd) }
+func (p *poller) remove(fd int) error { return p.p.Delete(fd) }
 
-func (p *poller) edgeTriggered() bool { return true }
+// shortReadEmpties: netpoll does not always tell that the peer's end stands behind what is readable, so every read is
+// followed by another, until one finds nothing.
+const shortReadEmpties = false
 
 func (p *poller) wake() {
 	if p.woken.CompareAndSwap(false, true) {
@@ -98,7 +92,7 @@ func (p *poller) wake() {
 	}
 }
 
-func (p *poller) run(woke func(), event func(fd int, r readiness), turn func(idle bool) (sleep time.Duration, stop bool)) error {
+func (p *poller) run(l *Loop) error {
 	p.wake() // the first turn arms the timer and drains what came before
 	err := p.p.Polling(func(fd int, ev netpoll.IOEvent, flags netpoll.IOFlags) error {
 		if fd != p.wakeR {
@@ -112,8 +106,8 @@ func (p *poller) run(woke func(), event func(fd int, r readiness), turn func(idl
 			if netpoll.IsErrorEvent(ev, flags) {
 				r |= isReadable | isBroken
 			}
-			woke() // netpoll may have slept before this event
-			event(fd, r)
+			l.woke() // netpoll may have slept before this event
+			l.event(fd, r)
 			p.wake()
 			return nil
 		}
@@ -121,7 +115,7 @@ func (p *poller) run(woke func(), event func(fd int, r readiness), turn func(idl
 		unix.Read(p.wakeR, drain[:])
 		p.woken.Store(false)
 		runtime.Gosched() // goroutines made runnable by the last batch go first
-		sleep, stop := turn(true)
+		sleep, stop := l.turn(true)
 		switch {
 		case stop:
 			return errors.ErrEngineShutdown

@@ -2,17 +2,13 @@
 
 package loop
 
-import "time"
+const shortReadEmpties = false
 
 type poller struct{}
 
-func openPoller() (*poller, error)                  { return nil, ErrUnsupported }
-func (p *poller) close()                            {}
-func (p *poller) add(int, interest) error           { return ErrUnsupported }
-func (p *poller) set(int, interest, interest) error { return ErrUnsupported }
-func (p *poller) remove(int, interest) error        { return ErrUnsupported }
-func (p *poller) edgeTriggered() bool               { return false }
-func (p *poller) wake()                             {}
-func (p *poller) run(func(), func(int, readiness), func(bool) (time.Duration, bool)) error {
-	return ErrUnsupported
-}
+func openPoller() (*poller, error) { return nil, ErrUnsupported }
+func (p *poller) close()           {}
+func (p *poller) add(int) error    { return ErrUnsupported }
+func (p *poller) remove(int) error { return ErrUnsupported }
+func (p *poller) wake()            {}
+func (p *poller) run(*Loop) error  { return ErrUnsupported }

@@ -39,6 +39,10 @@ func (c *Conn) holds() (input, output bool) {
 	if c.stream == nil {
 		return false, false
 	}
+	return c.streamHolds()
+}
+
+func (c *Conn) streamHolds() (input, output bool) {
 	if h, ok := c.stream.(Holder); ok {
 		return h.Holds()
 	}
@@ -57,10 +61,6 @@ func (c *Conn) SetStream(s Stream) {
 		s.Attach(c)
 	}
 }
-
-// ReadFD reads from the connection's descriptor, for a stream that stands on it. It returns ErrAgain when nothing is there
-// yet and io.EOF at the end. Loop only.
-func (c *Conn) ReadFD(p []byte) (int, error) { return recv(int(c.fd), p) }
 
 // WriteFD writes a prefix of p to the connection's descriptor and returns its length, with ErrAgain when that is short.
 // Loop only.
