@@ -85,7 +85,7 @@ var (
 	// Floors send each message to all with bare writes.
 	Floors = floors
 	// Variants are servers of the first list that are set up otherwise.
-	Variants = []*Server{zeroframeReleased, nbioBlocking, nbioMixed, nbioInline}
+	Variants = []*Server{zeroframeReleased, nbioPool, nbioBlocking, nbioMixed}
 )
 
 // All returns the servers of this package.
