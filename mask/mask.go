@@ -3,14 +3,13 @@
 //
 // Masking is its own inverse: the same call masks and unmasks. On amd64 the
 // work is done with AVX-512 or AVX2 when the processor and the operating
-// system offer them; the build tag noasm, and every other architecture, select
-// portable Go with the same results.
+// system offer them, on arm64 with NEON; the build tag noasm, and every other
+// architecture, select portable Go with the same results.
 package mask
 
 import (
 	"encoding/binary"
 	"math/bits"
-	"unsafe"
 )
 
 // XOR masks or unmasks b in place. key is the masking key as the four bytes on
@@ -26,13 +25,7 @@ func XOR(b []byte, key uint32, offset int) {
 	key = Rotate(key, offset)
 	n := len(b)
 	if n > 32 {
-		if useAVX512 {
-			xorAVX512(unsafe.SliceData(b), n, key)
-		} else if useAVX2 {
-			xorAVX2(unsafe.SliceData(b), n, key)
-		} else {
-			xorGeneric(b, key)
-		}
+		xorLong(b, key)
 		return
 	}
 

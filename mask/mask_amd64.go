@@ -3,6 +3,8 @@
 package mask
 
 import (
+	"unsafe"
+
 	"golang.org/x/sys/cpu"
 )
 
@@ -13,6 +15,17 @@ var (
 	useAVX512 = cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL
 	useAVX2   = cpu.X86.HasAVX2
 )
+
+// xorLong masks b, len(b) > 32.
+func xorLong(b []byte, key uint32) {
+	if useAVX512 {
+		xorAVX512(unsafe.SliceData(b), len(b), key)
+	} else if useAVX2 {
+		xorAVX2(unsafe.SliceData(b), len(b), key)
+	} else {
+		xorGeneric(b, key)
+	}
+}
 
 // xorAVX2 masks the n bytes at p, n >= 32.
 //

@@ -1,12 +1,6 @@
-//go:build noasm || !amd64
+//go:build noasm || !(amd64 || arm64)
 
 package mask
 
-const (
-	useAVX512 = false
-	useAVX2   = false
-)
-
-// The compiler drops the calls to these along with the branches that lead there.
-func xorAVX512(*byte, int, uint32) {}
-func xorAVX2(*byte, int, uint32)   {}
+// xorLong masks b, len(b) > 32.
+func xorLong(b []byte, key uint32) { xorGeneric(b, key) }
