@@ -4,8 +4,14 @@ package mask
 
 import "unsafe"
 
-// xorLong masks b, len(b) > 32. Every arm64 processor that Go runs on has NEON.
-func xorLong(b []byte, key uint32) { xorNEON(unsafe.SliceData(b), len(b), key) }
+// Every arm64 processor that Go runs on has NEON.
+func xor(b []byte, key uint32) {
+	if len(b) > 32 {
+		xorNEON(unsafe.SliceData(b), len(b), key)
+		return
+	}
+	xorPortable(b, key)
+}
 
 // xorNEON masks the n bytes at p, n >= 16.
 //

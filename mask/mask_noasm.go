@@ -2,5 +2,4 @@
 
 package mask
 
-// xorLong masks b, len(b) > 32.
-func xorLong(b []byte, key uint32) { xorGeneric(b, key) }
+func xor(b []byte, key uint32) { xorPortable(b, key) }
