@@ -23,11 +23,16 @@ const (
 
 // connect opens n connections to url, each by a call of open. The first failure ends it.
 func connect(ctx context.Context, url string, n int, open func(ctx context.Context, i int) error) error {
+	return connectBy(ctx, url, n, dialers, open)
+}
+
+// connectBy is connect with so many being opened at once.
+func connectBy(ctx context.Context, url string, n, atOnce int, open func(ctx context.Context, i int) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	next := make(chan int)
 	var all sync.WaitGroup
-	for range min(dialers, n) {
+	for range min(atOnce, n) {
 		all.Go(func() {
 			for i := range next {
 				if err := open(ctx, i); err != nil {
@@ -49,8 +54,8 @@ func connect(ctx context.Context, url string, n int, open func(ctx context.Conte
 }
 
 // dial opens one, and waits until h has closed opened.
-func dial(ctx context.Context, e *engine.Engine, url string, h engine.Handler, opened <-chan struct{}) error {
-	if _, err := e.Dial(ctx, url, nil, h); err != nil {
+func dial(ctx context.Context, e *engine.Engine, url string, h engine.Handler, opened <-chan struct{}, opts ...engine.RouteOption) error {
+	if _, err := e.Dial(ctx, url, nil, h, opts...); err != nil {
 		return err
 	}
 	timer := time.NewTimer(openTime)

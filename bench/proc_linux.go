@@ -44,3 +44,18 @@ func processor() string {
 	}
 	return ""
 }
+
+// peakOf returns the most physical memory that a process has held; 0 when that is not known.
+func peakOf(pid int) uint64 { return kibibytes(fmt.Sprintf("/proc/%d/status", pid), "VmHWM") }
+
+// kibibytes returns, in bytes, a line "name: N kB" of a file of /proc; 0 when it is not there.
+func kibibytes(file, name string) uint64 {
+	b, _ := os.ReadFile(file)
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, name+":"); ok {
+			n, _ := strconv.ParseUint(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
+			return n << 10
+		}
+	}
+	return 0
+}

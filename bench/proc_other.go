@@ -16,3 +16,5 @@ func CPUOf(int) (time.Duration, error) {
 func ResidentOf(int) uint64 { return 0 }
 
 func processor() string { return "" }
+
+func peakOf(int) uint64 { return 0 }

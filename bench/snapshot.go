@@ -31,6 +31,8 @@ type Process struct {
 	GOMAXPROCS  int     `json:"gomaxprocs"`
 	GOGC        uint64  `json:"gogc"` // percent; above 1<<31: off
 	GoVersion   string  `json:"go_version"`
+
+	GCPauses GCPauses `json:"gc_pauses"`
 }
 
 // TakeSnapshot reads the counts now, those of the process as TakeProcess does. loops is how many the engine was given.
@@ -76,6 +78,7 @@ func TakeProcess(collect bool) Process {
 		GOGC:        value(7),
 		GOMAXPROCS:  runtime.GOMAXPROCS(0),
 		GoVersion:   runtime.Version(),
+		GCPauses:    gcPauses(),
 	}
 }
 

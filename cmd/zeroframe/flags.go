@@ -98,6 +98,14 @@ var optionFlags = map[string]string{
 	"Subscribers": "--subscribers",
 	"Publishers":  "--publishers",
 	"NotReading":  "--not-reading",
+
+	"PingInterval": "--ping-interval",
+	"PingTimeout":  "--ping-timeout",
+	"Tolerance":    "--tolerance",
+	"Duration":     "--duration",
+	"Echoes":       "--echoes",
+	"Mute":         "--mute",
+	"GOGC":         "--gogc",
 }
 
 // nameFlag says in terms of the command line what an option's error is about.

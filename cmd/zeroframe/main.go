@@ -1,8 +1,9 @@
-// Command zeroframe shows the engine: a server, a load generator, a benchmark made of both, and a client.
+// Command zeroframe shows the engine: a server, a load generator, a benchmark made of both, a soak, and a client.
 //
 //	zeroframe serve --listen :9001
 //	zeroframe load --url ws://127.0.0.1:9001/echo --conns 1000 --inflight 16
 //	zeroframe bench
+//	zeroframe soak --conns 300000
 //	zeroframe cat ws://127.0.0.1:9001/echo
 //
 // It exits with 0 when all went well, 1 when something failed, and 2 when the command line is wrong.
@@ -31,7 +32,10 @@ type commands struct {
 	Serve serveCommand `cmd:"" help:"Serve WebSocket on a few routes that show the engine."`
 	Load  loadCommand  `cmd:"" help:"Load a server that echoes, or sends each message to all, and measure."`
 	Bench benchCommand `cmd:"" help:"Start a server, load it in a few ways, and report."`
+	Soak  soakCommand  `cmd:"" help:"Hold many connections open, ping them, and report what was missed and what it took."`
 	Cat   catCommand   `cmd:"" help:"Connect, send lines, and print messages."`
+
+	SoakClients soakClientsCommand `cmd:"" hidden:""`
 }
 
 // output is where a command writes, and what it reads.
@@ -48,7 +52,7 @@ func run(args []string, out, errOut io.Writer) int {
 	helped := false
 	parser, err := kong.New(&c,
 		kong.Name("zeroframe"),
-		kong.Description("WebSocket on event loops: a server, a load generator, a benchmark and a client."),
+		kong.Description("WebSocket on event loops: a server, a load generator, a benchmark, a soak and a client."),
 		kong.UsageOnError(),
 		kong.Writers(out, errOut),
 		kong.Exit(func(int) { helped = true }),

@@ -213,6 +213,17 @@ func TestWrongCommandLinesNameTheFlagAndExitWith2(t *testing.T) {
 		"bench --compress on":                              "--compress",
 		"bench --duration 0s":                              "--duration",
 		"bench --row 100":                                  "--row",
+		"soak --conns 0":                                   "--conns: 0 is not between",
+		"soak --mute 10001":                                "--mute: 10001 is not between 0 and 10000",
+		"soak --memory --ping-interval 0s":                 "--ping-interval: 0s is not between",
+		"soak --ping-timeout 0s":                           "--ping-timeout",
+		"soak --tolerance 0s":                              "--tolerance",
+		"soak --duration 49h":                              "--duration",
+		"soak --echoes -1":                                 "--echoes",
+		"soak --loops -1":                                  "--loops",
+		"soak --gogc -1":                                   "--gogc",
+		"soak --processes -1":                              "--processes",
+		"soak --memory --processes 2":                      "--processes: with --memory there is one",
 	} {
 		var out, errOut bytes.Buffer
 		args = strings.Replace(args, " -1", "=-1", 1) // a value that begins with a dash
@@ -253,6 +264,7 @@ func TestWhatFailsLaterExitsWith1AndSaysWhy(t *testing.T) {
 		"serve --listen 127.0.0.1:0 --metrics " + addr:   "--metrics " + addr,
 		"load --url ws://" + addr + "/none":              "404",
 		"bench --duration 50ms --json /no/such/dir/file": "--json",
+		"soak --memory --json /no/such/dir/file":         "--json",
 	} {
 		var out, errOut bytes.Buffer
 		if code := run(strings.Fields(args), &out, &errOut); code != exitFailed || !strings.Contains(errOut.String(), want) {

@@ -20,6 +20,7 @@ type progress struct {
 
 	mu     sync.Mutex
 	name   string
+	unit   string
 	count  func() uint64
 	loaded time.Duration // time that loads were followed
 	seen   uint64
@@ -30,22 +31,29 @@ type progress struct {
 const progressEvery = 250 * time.Millisecond
 
 func newProgress(w io.Writer, total time.Duration) *progress {
+	bar := newBar(w, total.Milliseconds())
+	if bar == nil {
+		return nil
+	}
+	p := &progress{quit: make(chan struct{}), bar: bar, unit: "messages"}
+	p.done.Go(p.run)
+	return p
+}
+
+// newBar returns a line that fills up, nil where there is no terminal.
+func newBar(w io.Writer, total int64) *progressbar.ProgressBar {
 	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return nil
 	}
-	p := &progress{
-		quit: make(chan struct{}),
-		bar: progressbar.NewOptions64(total.Milliseconds(),
-			progressbar.OptionSetWriter(w),
-			progressbar.OptionSetWidth(24),
-			progressbar.OptionSetElapsedTime(false),
-			progressbar.OptionSetPredictTime(false),
-			progressbar.OptionShowDescriptionAtLineEnd(),
-			progressbar.OptionClearOnFinish()),
-	}
-	p.done.Go(p.run)
-	return p
+	return progressbar.NewOptions64(total,
+		progressbar.OptionSetWriter(w),
+		progressbar.OptionSetWidth(24),
+		progressbar.OptionSetElapsedTime(false),
+		progressbar.OptionSetPredictTime(false),
+		progressbar.OptionShowDescriptionAtLineEnd(),
+		progressbar.OptionThrottle(progressEvery),
+		progressbar.OptionClearOnFinish())
 }
 
 func (p *progress) run() {
@@ -72,7 +80,7 @@ func (p *progress) show() {
 	rate := float64(seen-p.seen) / now.Sub(p.at).Seconds()
 	p.loaded += now.Sub(p.at)
 	p.seen, p.at = seen, now
-	p.bar.Describe(fmt.Sprintf("%s: %.0f messages/s", p.name, rate))
+	p.bar.Describe(fmt.Sprintf("%s: %.0f %s/s", p.name, rate, p.unit))
 	p.bar.Set64(min(p.loaded.Milliseconds(), p.bar.GetMax64()-1)) // the last step would clear the line
 }
 
