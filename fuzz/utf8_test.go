@@ -11,22 +11,30 @@ import (
 
 // FuzzUTF8 checks validation in pieces, with and without unmasking, against
 // unicode/utf8 at every piece: refused exactly when no continuation could help,
-// complete exactly when the text so far is valid.
+// complete exactly when the text so far is valid. It unmasks with every kernel that the processor can run.
 func FuzzUTF8(f *testing.F) {
+	kernels := utf8x.Kernels()
+	f.Cleanup(func() { utf8x.Force(kernels[0]) })
 	for _, text := range []string{
 		"plain", "déjà vu, привет, 漢字, 😀", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "cut \xf0\x9f\x98", "\xff",
 		"0123456789012345678901234567890123456789 long ASCII, then € and \xe2\x28\xa1",
+		"Широкая электрификация южных губерний даст мощный толчок подъёму сельского хозяйства, 文字化け, \xf0\x90\x80",
 	} {
 		f.Add([]byte(text), uint32(0x3d21fa37), byte(3))
 		f.Add(bytes.Repeat([]byte(text), 4), uint32(0xc2a5e0f4), byte(40))
 	}
 
 	f.Fuzz(func(t *testing.T, text []byte, key uint32, step byte) {
-		wire := bytes.Clone(text)
-		mask.XOR(wire, key, 0)
-		var plain, fused utf8x.State
+		masked := bytes.Clone(text)
+		mask.XOR(masked, key, 0)
+		var plain utf8x.State
 		size := int(step) + 1
 		boundary := 0 // text[:boundary] is whole runes
+		fused := make([]utf8x.State, len(kernels))
+		wires := make([][]byte, len(kernels))
+		for i := range wires {
+			wires[i] = bytes.Clone(masked)
+		}
 		for at := 0; at < len(text); at += size {
 			end := min(at+size, len(text))
 			var ok bool
@@ -35,14 +43,18 @@ func FuzzUTF8(f *testing.F) {
 			if got := plain.Next(text[at:end]); got != ok || plain.Complete() != complete {
 				t.Fatalf("Next to %d: %v, complete %v; want %v, %v", end, got, plain.Complete(), ok, complete)
 			}
-			if got := utf8x.Unmask(wire[at:end], key, at, &fused); got != ok || fused.Complete() != complete {
-				t.Fatalf("Unmask to %d: %v, complete %v; want %v, %v", end, got, fused.Complete(), ok, complete)
+			for i, name := range kernels {
+				utf8x.Force(name)
+				piece := wires[i][at:end]
+				if got := utf8x.Unmask(piece, key, at, &fused[i]); got != ok || fused[i].Complete() != complete {
+					t.Fatalf("%s: Unmask to %d: %v, complete %v; want %v, %v", name, end, got, fused[i].Complete(), ok, complete)
+				}
+				if ok && !bytes.Equal(piece, text[at:end]) {
+					t.Fatalf("%s: unmasked %q, want %q", name, piece, text[at:end])
+				}
 			}
 			if !ok {
 				break
-			}
-			if !bytes.Equal(wire[at:end], text[at:end]) {
-				t.Fatalf("unmasked %q, want %q", wire[at:end], text[at:end])
 			}
 		}
 		if got := utf8x.Valid(text); got != utf8.Valid(text) {

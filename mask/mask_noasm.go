@@ -1,12 +1,5 @@
-//go:build noasm || !amd64
+//go:build noasm || !(amd64 || arm64)
 
 package mask
 
-const (
-	useAVX512 = false
-	useAVX2   = false
-)
-
-// The compiler drops the calls to these along with the branches that lead there.
-func xorAVX512(*byte, int, uint32) {}
-func xorAVX2(*byte, int, uint32)   {}
+func xor(b []byte, key uint32) { xorPortable(b, key) }

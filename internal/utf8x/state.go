@@ -79,6 +79,9 @@ var transitions = func() (t [256]uint64) {
 	return t
 }()
 
+// step is the state after one more byte.
+func step(s State, c byte) State { return State(transitions[c]>>s) & 63 }
+
 // highBits selects the bit that no ASCII byte has.
 const highBits = 0x8080808080808080
 

@@ -116,12 +116,16 @@ var benchTexts = []struct {
 	name string
 	text []byte
 }{
+	{"ASCII24", words('a', 26, 24)},
+	{"Cyrillic24", words('а', 32, 24)},
 	{"ASCII64", words('a', 26, 64)},
 	{"Cyrillic64", words('а', 32, 64)},
+	{"CJK64", words('一', 5000, 64)},
 	{"ASCII1Ki", words('a', 26, 1<<10)},
 	{"Cyrillic1Ki", words('а', 32, 1<<10)},
 	{"CJK1Ki", words('一', 5000, 1<<10)},
 	{"ASCII64Ki", words('a', 26, 64<<10)},
+	{"Cyrillic64Ki", words('а', 32, 64<<10)},
 	{"CJK64Ki", words('一', 5000, 64<<10)},
 }
 

@@ -3,58 +3,90 @@ package utf8x
 import (
 	"encoding/binary"
 	"math/bits"
-	"unsafe"
 )
-
-// block is how much Unmask unmasks before it validates: little enough to be
-// still in the first-level cache, and a multiple of 4, so that the key stays.
-const block = 4 << 10
 
 // Unmask unmasks b in place and takes it as the continuation of the stream of
 // s, like Next. key is the masking key as the four bytes on the wire read
 // little-endian, and offset is the position of b[0] in the payload of its
 // frame (RFC 6455, section 5.3); only offset&3 matters.
 //
-// ASCII costs one pass. If the result is false, b is unmasked in part and must
-// be discarded. b is not kept; nothing is allocated. It may be called from any
-// goroutine as long as no other one uses b or s at the same time.
+// It is one pass over b, whatever the text, where there are vectors (AVX-512,
+// AVX2, NEON), and elsewhere if the text is ASCII. If the result is false, b is
+// unmasked in part and must be discarded. b is not kept; nothing is allocated.
+// It may be called from any goroutine as long as no other one uses b or s at
+// the same time.
 func Unmask(b []byte, key uint32, offset int, s *State) bool {
-	state := *s
-	for len(b) > block {
-		if !UnmaskASCII(b[:block], key, offset) || state != boundary {
-			if state = advance(state, b[:block]); state == refused {
-				*s = refused
-				return false
-			}
+	key = rotate(key, offset)
+	if *s != boundary {
+		b, key = finishRune(b, key, s)
+		if *s != boundary {
+			return *s != refused
 		}
-		b = b[block:]
 	}
-	if !UnmaskASCII(b, key, offset) || state != boundary {
-		state = advance(state, b)
+	n := len(b)
+	if n <= 32 {
+		if unmaskShort(b, key) {
+			return true
+		}
+		*s = advance(boundary, b)
+		return *s != refused
 	}
-	*s = state
-	return state != refused
+	if useVector {
+		// Read before the kernel stores there: a load from what several stores have written waits for all of them.
+		end := binary.LittleEndian.Uint32(b[n-4:]) ^ rotate(key, n)
+		if !unmaskVector(b, key) {
+			*s = refused
+			return false
+		}
+		if end>>31 == 0 {
+			return true
+		}
+		*s = ending(end)
+		return *s != refused
+	}
+	*s = unmaskPortable(b, key)
+	return *s != refused
 }
 
-// UnmaskASCII unmasks b in place, like mask.XOR with the same arguments, and
-// reports whether every byte of the result is ASCII. For an empty b that is
-// true. b is not kept; nothing is allocated. It may be called from any
-// goroutine as long as no other one uses b at the same time.
-func UnmaskASCII(b []byte, key uint32, offset int) (ascii bool) {
-	key = bits.RotateLeft32(key, -8*(offset&3))
-	n := len(b)
-	if n > 32 {
-		if useAVX512 {
-			return unmaskAVX512(unsafe.SliceData(b), n, key)
-		} else if useAVX2 {
-			return unmaskAVX2(unsafe.SliceData(b), n, key)
-		}
-		return unmaskGeneric(b, key)
-	}
+// rotate returns key as it stands after n more bytes.
+func rotate(key uint32, n int) uint32 { return bits.RotateLeft32(key, -8*(n&3)) }
 
-	// Up to 32 bytes the call into assembly costs more than it saves. Words
-	// from both ends that overlap in the middle cover every length; all are
-	// loaded before any is stored, so no byte is XORed twice.
+// finishRune unmasks the bytes of b up to the end of the rune that s is in, or to the first wrong one, and returns what
+// is left of b and the key there.
+func finishRune(b []byte, key uint32, s *State) ([]byte, uint32) {
+	state := *s
+	for len(b) > 0 && state != boundary && state != refused {
+		b[0] ^= byte(key)
+		state = step(state, b[0])
+		key = rotate(key, 1)
+		b = b[1:]
+	}
+	*s = state
+	return b, key
+}
+
+// ending is the state after a text in which every pair of bytes is right, by its last 4 bytes, the last on top: inside
+// a rune if they end with the beginning of one, and refused if no rune begins so.
+func ending(w uint32) State {
+	b1, b2, b3 := byte(w>>24), byte(w>>16), byte(w>>8)
+	switch {
+	case b1 >= 0xC0:
+		return step(boundary, b1)
+	case b2 >= 0xE0:
+		return step(step(boundary, b2), b1)
+	case b3 >= 0xF0:
+		return step(step(step(boundary, b3), b2), b1)
+	}
+	return boundary
+}
+
+// unmaskShort unmasks b, of at most 32 bytes, and reports whether it is ASCII.
+//
+// Up to 32 bytes the call into assembly costs more than it saves. Words from
+// both ends that overlap in the middle cover every length; all are loaded
+// before any is stored, so no byte is XORed twice.
+func unmaskShort(b []byte, key uint32) (ascii bool) {
+	n := len(b)
 	k := uint64(key)<<32 | uint64(key)
 	t := bits.RotateLeft64(k, -8*(n&3)) // the key from b[n], the same from any b[n-4*i]
 	switch {

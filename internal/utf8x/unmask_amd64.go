@@ -2,22 +2,53 @@
 
 package utf8x
 
-import "golang.org/x/sys/cpu"
+import (
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
 
 // The kernels are chosen by a branch on a bool, which predicts perfectly and
 // costs less than a call through a function value. The flags of x/sys/cpu are
 // set only if the operating system saves the wide registers as well.
 var (
-	useAVX512 = cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL
-	useAVX2   = cpu.X86.HasAVX2
+	hasAVX512 = cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL
+	hasAVX2   = cpu.X86.HasAVX2
+
+	useAVX512 = hasAVX512
+	useVector = hasAVX512 || hasAVX2
 )
 
-// unmaskAVX2 unmasks the n bytes at p, n >= 32, and reports whether all are ASCII.
-//
-//go:noescape
-func unmaskAVX2(p *byte, n int, key uint32) (ascii bool)
+// unmaskVector unmasks b, of at least vectorMin bytes that begin at a rune boundary, and reports whether they can be
+// UTF-8 but for a beginning at the end. It may be called if useVector is set.
+func unmaskVector(b []byte, key uint32) (ok bool) {
+	if useAVX512 {
+		return unmaskAVX512(unsafe.SliceData(b), len(b), key)
+	}
+	return unmaskAVX2(unsafe.SliceData(b), len(b), key)
+}
 
-// unmaskAVX512 unmasks the n bytes at p, n >= 1, and reports whether all are ASCII.
+// unmaskAVX2 is unmaskVector for n >= 32.
 //
 //go:noescape
-func unmaskAVX512(p *byte, n int, key uint32) (ascii bool)
+func unmaskAVX2(p *byte, n int, key uint32) (ok bool)
+
+// unmaskAVX512 is unmaskVector for n >= 1.
+//
+//go:noescape
+func unmaskAVX512(p *byte, n int, key uint32) (ok bool)
+
+func vectorKernels() (names []string) {
+	if hasAVX512 {
+		names = append(names, "AVX-512")
+	}
+	if hasAVX2 {
+		names = append(names, "AVX2")
+	}
+	return names
+}
+
+func forceKernel(name string) {
+	useAVX512 = name == "AVX-512"
+	useVector = name != portable
+}

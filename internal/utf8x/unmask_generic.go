@@ -2,8 +2,34 @@ package utf8x
 
 import "math/bits"
 
-// unmaskGeneric is the portable kernel for len(b) >= 8. It is compiled
-// everywhere, so that the tests can hold the assembly against it.
+// block is how much unmaskPortable unmasks before it validates: little enough
+// to be still in the first-level cache, and a multiple of 4, so that the key
+// stays.
+const block = 4 << 10
+
+// unmaskPortable unmasks b, of at least 8 bytes that begin at a rune boundary,
+// and returns the state after it.
+func unmaskPortable(b []byte, key uint32) State {
+	state := boundary
+	for len(b) > 0 {
+		// What is left after a block is none or has 8 bytes.
+		n := len(b)
+		if n >= block+8 {
+			n = block
+		}
+		if !unmaskGeneric(b[:n], key) || state != boundary {
+			if state = advance(state, b[:n]); state == refused {
+				return refused
+			}
+		}
+		b = b[n:]
+	}
+	return state
+}
+
+// unmaskGeneric is the portable kernel for len(b) >= 8; it reports whether the
+// result is ASCII. It is compiled everywhere, so that the tests can hold the
+// assembly against it.
 func unmaskGeneric(b []byte, key uint32) (ascii bool) {
 	k := uint64(key)<<32 | uint64(key)
 

@@ -1,12 +1,11 @@
-//go:build noasm || !amd64
+//go:build noasm || !(amd64 || arm64)
 
 package utf8x
 
-const (
-	useAVX512 = false
-	useAVX2   = false
-)
+const useVector = false
 
-// The compiler drops the calls to these along with the branches that lead there.
-func unmaskAVX512(*byte, int, uint32) bool { return false }
-func unmaskAVX2(*byte, int, uint32) bool   { return false }
+// The compiler drops the call to this along with the branch that leads there.
+func unmaskVector([]byte, uint32) bool { return false }
+
+func vectorKernels() []string { return nil }
+func forceKernel(string)      {}
