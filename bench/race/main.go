@@ -116,7 +116,7 @@ func (f *flags) run(ctx context.Context, out, progressTo io.Writer) error {
 		return errors.New("interrupted: what had been measured is written")
 	}
 	if n := d.failures(); n > 0 {
-		return fmt.Errorf("%d measurements failed", n)
+		return fmt.Errorf("%d of the measurements failed", n)
 	}
 	return nil
 }

@@ -92,7 +92,7 @@ func TestServerThatDiesFailsTheRaceButNotTheOthers(t *testing.T) {
 	f := parse(t, "--servers", "zeroframe", "--server", "mortal=false {port}", "--scenario", "2:16:1", "--repeat", "1", "--duration", "50ms", "--warmup", "1ms", "--trace", "0", "--out", dir)
 	var out strings.Builder
 	err := f.run(t.Context(), &out, io.Discard)
-	if err == nil || err.Error() != "1 measurements failed" {
+	if err == nil || err.Error() != "1 of the measurements failed" {
 		t.Errorf("%v", err)
 	}
 	if !strings.Contains(out.String(), "mortal FAILED: start: ") {

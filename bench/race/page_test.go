@@ -94,7 +94,7 @@ func TestPageHasEveryServerAndScenario(t *testing.T) {
 func TestPageSaysWhatFailedWhatIsMissingAndWhatIsBound(t *testing.T) {
 	page := writtenPage(t, fixture())
 	for _, want := range []string{
-		"5 measurements failed",
+		"5 of the measurements failed",
 		"FAILED: server: it had ended by itself, with exit status 2",
 		"gobwas in tls-small: has no TLS",
 		"c-tcp in small",

@@ -126,9 +126,12 @@ func (d *data) writeText(w io.Writer) error {
 const notes = "Medians of the repetitions; ± is half of what lies between the least and the most of them. ≥: the load had no processor time left and the server had: " +
 	"the rate is the load's limit, CPU per message stands. ↓: the fixed rate was not kept. -: not known."
 
-// cells is a scenario's table: a head, and a line for each server that has figures.
+// cells is a scenario's table: a head, and a line for each server that has figures; nothing if none has.
 func (d *data) cells(rows []row) [][]string {
 	list := used(rows)
+	if len(list) == 0 {
+		return nil
+	}
 	head := []string{"server"}
 	for _, c := range list {
 		head = append(head, strings.TrimSpace(c.head+" "+c.unit))
@@ -151,6 +154,9 @@ func (d *data) cells(rows []row) [][]string {
 
 // writeColumns prints rows in columns, the first to the left and the others to the right.
 func writeColumns(b *strings.Builder, rows [][]string) {
+	if len(rows) == 0 {
+		return
+	}
 	widths := make([]int, len(rows[0]))
 	for _, row := range rows {
 		for i, text := range row {
