@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"zeroframe/bench"
 	"zeroframe/bench/peers"
@@ -41,7 +42,7 @@ func (f *field) contender(s *peers.Server) contender {
 
 func roleOf(s *peers.Server) role {
 	switch {
-	case s.Name == peers.Zeroframe:
+	case s.Name == peers.Zeroframe || strings.HasPrefix(s.Name, peers.Zeroframe+"-"): // itself, set up otherwise
 		return own
 	case s.TCP || slices.Contains(peers.Floors, s):
 		return bound
@@ -66,10 +67,21 @@ func how(s *peers.Server) string {
 	return text
 }
 
+// fasterVariants are those that are faster here than what their authors set by default, and are therefore measured, too.
+var fasterVariants = []string{"nbio-inline"}
+
 // choose returns the servers of the names, of none all of the default ones; others are those given by commands.
 func choose(names []string, others []*peers.Server) ([]*peers.Server, error) {
 	if len(names) == 0 {
-		return slices.Concat(peers.Servers, others, peers.Bounds, peers.Floors), nil
+		list := slices.Concat(peers.Servers, others, peers.Bounds, peers.Floors)
+		for _, name := range fasterVariants {
+			s, err := peers.Find(peers.Variants, name)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, s)
+		}
+		return list, nil
 	}
 	known := slices.Concat(peers.All(), others)
 	var list []*peers.Server

@@ -43,6 +43,9 @@ func verdict(all [][]row, reference string) (lines []string) {
 	return lines
 }
 
+// agreeing is how many repetitions there must be for their agreement to say something.
+const agreeing = 3
+
 // comparison sorts the scenarios by how a figure of ours compares with the reference's.
 type comparison struct {
 	figure              string
@@ -55,6 +58,8 @@ func (c *comparison) add(scenario string, relative spread) {
 	}
 	entry := scenario + " " + ratio(relative.Median)
 	switch {
+	case relative.N < agreeing:
+		c.level = append(c.level, entry)
 	case relative.Max < 1:
 		c.below = append(c.below, entry)
 	case relative.Min > 1:
@@ -69,8 +74,8 @@ func (c *comparison) lines(self, reference string) []string {
 	if n == 0 {
 		return nil
 	}
-	return []string{fmt.Sprintf("%s of %s over %s's, in %d scenarios. Below 1 in every repetition: %s. Above 1 in every repetition: %s. Repetitions disagree, no difference is established: %s.",
-		c.figure, self, reference, n, some(c.below), some(c.above), some(c.level))}
+	return []string{fmt.Sprintf("%s of %s over %s's, in %d scenarios. Below 1 in every repetition: %s. Above 1 in every repetition: %s. Repetitions disagree or are fewer than %d, so no difference is established: %s.",
+		c.figure, self, reference, n, some(c.below), some(c.above), agreeing, some(c.level))}
 }
 
 func some(list []string) string {

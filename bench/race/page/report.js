@@ -51,7 +51,7 @@
       const most = Math.max(...rows.map((d) => d.high), rule ?? 0);
       return Plot.plot(base(width, {
         height: rows.length * 23 + 42, marginLeft: left, marginRight: 66, marginTop: 4, marginBottom: 36,
-        x: {domain: [0, most], grid: true, label, ticks: Math.max(2, Math.floor((width - left) / 75)), tickFormat: (v) => v === 0 ? "0" : format(v)},
+        x: {domain: [0, most], grid: true, label, ticks: Math.max(2, Math.floor((width - left) / 75)), tickFormat: (v) => v === 0 ? "0" : format === times ? v + "×" : short(v).replace(/\.0+(?= |$)/, "")},
         y: {domain: rows.map((d) => d.server), label: null, tickSize: 0, tickFormat: () => ""},
         marks: [
           Plot.barX(rows, {x: "value", y: "server", fill: (d) => d.look.color, fillOpacity: (d) => d.look.role === "own" ? 1 : d.look.role === "bound" ? 0.35 : 0.62, insetTop: 2, insetBottom: 2}),
