@@ -67,21 +67,10 @@ func how(s *peers.Server) string {
 	return text
 }
 
-// fasterVariants are those that are faster here than what their authors set by default, and are therefore measured, too.
-var fasterVariants = []string{"nbio-inline"}
-
 // choose returns the servers of the names, of none all of the default ones; others are those given by commands.
 func choose(names []string, others []*peers.Server) ([]*peers.Server, error) {
 	if len(names) == 0 {
-		list := slices.Concat(peers.Servers, others, peers.Bounds, peers.Floors)
-		for _, name := range fasterVariants {
-			s, err := peers.Find(peers.Variants, name)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, s)
-		}
-		return list, nil
+		return slices.Concat(peers.Servers, others, peers.Bounds, peers.Floors), nil
 	}
 	known := slices.Concat(peers.All(), others)
 	var list []*peers.Server

@@ -37,7 +37,7 @@ func main() {
 }
 
 type flags struct {
-	Servers   []string      `placeholder:"NAME,..." help:"Which of the known servers to measure; default: all, and of variants the faster ones."`
+	Servers   []string      `placeholder:"NAME,..." help:"Which of the known servers to measure; default: all but variants."`
 	Scenarios []string      `placeholder:"NAME,..." help:"Which scenarios; default: all."`
 	Scenario  []string      `sep:"none" placeholder:"SPEC" help:"Another scenario: [FORM:]CONNS:PAYLOAD:INFLIGHT[:PATH][,OPTION]..., such as 1000:1KiB:64,rate=20000."`
 	Server    []string      `sep:"none" placeholder:"NAME=COMMAND" help:"Another server, by the command that starts it on {port} of 127.0.0.1, without TLS, to echo; again with a mark before the command for what else it can: topic:, tls: (with {pair}, a PEM file), deflate:, tcp:."`
