@@ -54,6 +54,7 @@ type Stats struct {
 
 	Reads  uint64 // read system calls on connections
 	Writes uint64 // write system calls on connections
+	Waits  uint64 // system calls that ask for events, each for all connections of a loop; not counted on gnet's netpoll
 
 	RTT RTTHistogram // round-trip times of the engine's pings
 }
@@ -216,6 +217,7 @@ func (t *Stats) add(n *counters) {
 	t.SessionStalls += n.SessionStalls
 	t.Reads += n.io.Reads
 	t.Writes += n.io.Writes
+	t.Waits += n.io.Waits
 	for i, v := range n.refused {
 		if v != 0 {
 			t.Refused[refusalStatus[i]] += v

@@ -69,6 +69,7 @@ type Loop struct {
 type Stats struct {
 	Reads  uint64 // reads of connections, also those that found nothing
 	Writes uint64 // writes to connections, a vector counting as one
+	Waits  uint64 // times events were asked for; 0 where that is out of sight
 }
 
 // Stats returns the loop's counts. Loop only.

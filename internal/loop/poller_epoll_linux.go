@@ -88,6 +88,7 @@ func (p *poller) run(l *Loop) error {
 			return nil
 		}
 		n, err := p.poll()
+		l.stats.Waits++
 		if n == 0 && err == nil && sleep != 0 {
 			// Goroutines made runnable by this batch go first: a thread blocked in epoll_wait keeps its P until the
 			// runtime's monitor takes it away, which can last 10 ms.
@@ -95,6 +96,7 @@ func (p *poller) run(l *Loop) error {
 			p.sleeping.Store(true)
 			if sleep, stop = l.turn(true); !stop && sleep != 0 {
 				n, err = p.block(sleep)
+				l.stats.Waits++
 				l.woke()
 			}
 			p.sleeping.Store(false)
