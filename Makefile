@@ -23,7 +23,7 @@ RACE := $(shell test "$$($(GO) env CGO_ENABLED)" = 1 && command -v "$$($(GO) env
 
 REVISION := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
 
-.PHONY: help build run test race bench bench-mask bench-compress bench-tls bench-fanout fuzz lint clean
+.PHONY: help build run test race bench pgo bench-mask bench-compress bench-tls bench-fanout fuzz lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,7 +36,7 @@ run: build ## load a server over real sockets for about 10 seconds, and report (
 
 test: ## run all tests with the race detector
 	@test -n "$(RACE)" || echo "no C compiler: the tests run WITHOUT the race detector"
-	$(GO) test $(RACE) -timeout $(TESTTIMEOUT) ./...
+	$(GO) test $(RACE) -pgo=off -timeout $(TESTTIMEOUT) ./...
 	cd bench/interop && $(GO) test $(RACE) -count=1 -timeout $(TESTTIMEOUT) ./... # go does not see what it starts: browsers, a chat
 	cd bench/peers && $(GO) test $(RACE) -timeout $(TESTTIMEOUT) ./...
 	cd bench/peers && $(GO) test -timeout $(TESTTIMEOUT) -run '/nbio' ./... # the race detector cannot see how nbio synchronises
@@ -64,6 +64,16 @@ bench-tls: ## print echoes, idle connections and handshakes over TLS beside othe
 
 bench-fanout: ## print what it costs to send a message to all, beside other libraries and bare writes, 8 minutes (FANOUTFLAGS)
 	cd bench/fanout && $(GO) build -ldflags "-X zeroframe/bench.revision=$(REVISION)" -o ../../$(BIN)/fanout . && ../../$(BIN)/fanout $(FANOUTFLAGS)
+
+# What the binary is optimised for: every kind of message that goes through the engine's own code.
+PGOROWS := 100:32:1 1000:32:16 1000:1KiB:1 100:16KiB:1 10:1MiB:1 100:32:1:/send 100:32:1:/session 1000:1KiB:16,text,cjk fanout:1000:32:8
+
+pgo: ## record the profile that the binary is built with, one minute
+	rm -rf $(BIN)/pgo && mkdir -p $(BIN)/pgo
+	$(GO) build -buildvcs=false -pgo=off -o $(BIN)/pgo/zeroframe ./cmd/zeroframe
+	$(BIN)/pgo/zeroframe bench --duration 5s --profile $(BIN)/pgo $(PGOROWS:%=--row %)
+	$(GO) tool pprof -proto $(BIN)/pgo/zeroframe $(BIN)/pgo/row-*.pprof >$(BIN)/pgo/merged.pgo
+	mv $(BIN)/pgo/merged.pgo cmd/zeroframe/default.pgo
 
 fuzz: ## run each fuzz target for FUZZTIME
 	@set -e; for f in $$($(GO) test -list '^Fuzz' ./fuzz | grep '^Fuzz'); do GO="$(GO)" fuzz/run.sh $$f $(FUZZTIME); done

@@ -3,8 +3,10 @@ package bench
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -18,6 +20,7 @@ type Options struct {
 	Warmup   time.Duration // of the run before it that does not count, repeated while the server's pools fill; 0: none
 	Kind     Kind          // what payloads are cut from, where a row does not say
 	Compress bool          // all rows offer permessage-deflate; see LoadConfig
+	Profiles string        // directory for a CPU profile of each row's server, row-1.pprof and so on, from before the first connection; "": none
 	// Progress is told of each row as it begins, and of how to ask for its messages, as Settings.Progress is; may be nil.
 	Progress func(row int, count func() uint64)
 }
@@ -159,6 +162,13 @@ func (r *Report) row(ctx context.Context, o Options, i int, row Scenario, core i
 			GOGC:       gogc(shot.Process.GOGC),
 			Loops:      shot.Loops,
 		}
+	}
+	if o.Profiles != "" {
+		profiled := make(chan error, 1)
+		go func() {
+			profiled <- s.Profile(ctx, o.Warmup+o.Duration, filepath.Join(o.Profiles, fmt.Sprintf("row-%d.pprof", i+1)))
+		}()
+		defer func() { err = errors.Join(err, <-profiled) }()
 	}
 	path := "/echo"
 	if row.Form == FanOut {

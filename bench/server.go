@@ -143,6 +143,30 @@ func (s *Server) Snapshot(ctx context.Context, collect bool) (*Snapshot, error) 
 	return shot, nil
 }
 
+// Profile has the server record its CPU profile for d, a second at least, in whole seconds, and writes it to a file.
+func (s *Server) Profile(ctx context.Context, d time.Duration, file string) (err error) {
+	seconds := max((d+time.Second-1)/time.Second, 1)
+	url := fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", s.metrics, seconds)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	res, err := (&http.Client{Transport: s.client.Transport, Timeout: s.client.Timeout + seconds*time.Second}).Do(req)
+	if err != nil {
+		return fmt.Errorf("ask the server for a profile: %w", err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("ask the server for a profile: %s", res.Status)
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, res.Body)
+	return errors.Join(err, f.Close())
+}
+
 // Stop asks the server to shut down and waits for it. A server that does not is killed, and the error says so, as it
 // does when the server ended otherwise than with success.
 func (s *Server) Stop() error {

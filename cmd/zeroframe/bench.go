@@ -19,6 +19,7 @@ type benchCommand struct {
 	Row      []string      `sep:"none" placeholder:"[FORM:]CONNS:PAYLOAD:INFLIGHT[:PATH][,OPTION...]" help:"Rows to run instead of the default ones, such as 1000:32:16, 100:16KiB:1:/send or fanout:1000:32:8. FORM: echo, fanout, storm, idle or pings; OPTION: text, random, json, cjk, rate=MESSAGES PER SECOND, or from=CONNS with idle."`
 	Compress string        `enum:"off,no-takeover,takeover" default:"off" help:"Let the server agree to permessage-deflate as --compress of serve says, with a threshold of 0, and the load offer it."`
 	Kind     bench.Kind    `name:"payload-kind" default:"random" help:"What messages are made of: random characters, cjk, or json, which compresses as such messages do."`
+	Profile  string        `placeholder:"DIR" help:"Also write a CPU profile of each row's server to this directory: row-1.pprof and so on."`
 	JSON     string        `name:"json" placeholder:"FILE" help:"Also write the report to this file."`
 }
 
@@ -48,7 +49,7 @@ func (c *benchCommand) Run(o output) error {
 	line := newProgress(o.err, time.Duration(len(rows))*(c.Warmup+c.Duration))
 	report, err := bench.Run(ctx, bench.Options{
 		Serve: serve, Kind: c.Kind, Compress: c.Compress != "off",
-		Rows: rows, Duration: c.Duration, Warmup: c.Warmup,
+		Rows: rows, Duration: c.Duration, Warmup: c.Warmup, Profiles: c.Profile,
 		Progress: func(i int, count func() uint64) {
 			if count == nil {
 				line.follow("", nil)

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -259,7 +260,8 @@ func TestFloodSendsAllItsBytesHoweverTheServerTreatsSlowPeers(t *testing.T) {
 
 func TestBenchRunsEndToEnd(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.json")
-	p := start(t, "bench", "--duration", "400ms", "--warmup", "100ms", "--json", file,
+	profiles := t.TempDir()
+	p := start(t, "bench", "--duration", "400ms", "--warmup", "100ms", "--json", file, "--profile", profiles,
 		"--row", "500:32:1", "--row", "20:32:16:/send", "--row", "2:1MiB:1", "--row", "20:32:16:/session")
 	out := []string{}
 	for s := range p.lines {
@@ -285,6 +287,20 @@ func TestBenchRunsEndToEnd(t *testing.T) {
 	for _, row := range r.Rows {
 		if row.Messages == 0 || row.Errors != 0 || row.Latency.P50 == 0 || row.Server == nil || row.Server.PerMillion <= 0 || row.IO.Writes == 0 {
 			t.Errorf("%+v", row)
+		}
+	}
+	for i := range r.Rows {
+		packed, err := os.Open(filepath.Join(profiles, fmt.Sprintf("row-%d.pprof", i+1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer packed.Close()
+		z, err := gzip.NewReader(packed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if profile, err := io.ReadAll(z); err != nil || !bytes.Contains(profile, []byte("zeroframe/internal/loop.(*Conn)")) {
+			t.Errorf("row %d: no profile of a server at work: %v", i+1, err)
 		}
 	}
 	if heap := r.Rows[0].Heap.LivePerConn; heap == nil || *heap < 100 || *heap > 2000 {
