@@ -282,7 +282,7 @@ func settledStats(t *testing.T, e *engine.Engine, messages uint64) engine.Stats 
 
 // TestIdleConnectionCostsLittleLiveHeap is a gate on memory that does not depend on the machine: what the collector
 // keeps per open connection, all included. Both ends have their descriptors in this process, so the server's table has
-// two slots per connection, 18 B with its slack; a server alone pays 9. A connection that net/http accepted, and read the
+// two slots per connection, 17 B; a server alone pays 9. A connection that net/http accepted, and read the
 // request of, costs the same; one with a route of its own costs that more.
 func TestIdleConnectionCostsLittleLiveHeap(t *testing.T) {
 	for _, way := range []struct {
@@ -290,9 +290,9 @@ func TestIdleConnectionCostsLittleLiveHeap(t *testing.T) {
 		limit int
 		mount func(*engine.Engine) http.Handler // in net/http; nil: it is not there
 	}{
-		{"of the engine's own", 250, nil},
-		{"from net/http", 250, func(e *engine.Engine) http.Handler { return e.Handler(replier{}) }},
-		{"by Upgrade", 250 + 480, func(e *engine.Engine) http.Handler {
+		{"of the engine's own", 245, nil},
+		{"from net/http", 245, func(e *engine.Engine) http.Handler { return e.Handler(replier{}) }},
+		{"by Upgrade", 245 + 480, func(e *engine.Engine) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.Upgrade(w, r, replier{}) })
 		}},
 	} {

@@ -19,6 +19,14 @@ func (c *Conn) negotiate(h *handshake.Head) string {
 	if to.compression == nil && len(to.extensions) == 0 || h.Count("Sec-WebSocket-Extensions") == 0 {
 		return ""
 	}
+	if len(to.extensions) == 0 && h.Count("Sec-WebSocket-Extensions") == 1 {
+		field, _ := h.Get("Sec-WebSocket-Extensions")
+		a := to.agreementOn(field)
+		if a.ok {
+			c.beginDeflate(a.params)
+		}
+		return a.answer
+	}
 	var fields []string
 	for v := range h.Values("Sec-WebSocket-Extensions") {
 		fields = append(fields, string(v))
@@ -144,4 +152,26 @@ func (c *Conn) extended() {
 	bits := e.rules.RSV
 	e.rules = *c.rulesInForce(f &^ (flagExtended | flagOwnRules))
 	e.rules.RSV |= bits
+}
+
+// agreement is what comes of a client's offer on a route that has compression and no other extension.
+type agreement struct {
+	offer  string
+	params deflate.Params
+	answer string
+	ok     bool
+}
+
+// agreementOn returns what comes of an offer. The last is kept: the browsers' are all alike, and to read one and write the
+// answer makes three times as much garbage as the connection has bytes. Any goroutine may call it.
+func (r *route) agreementOn(offer []byte) *agreement {
+	if a := r.agreed.Load(); a != nil && a.offer == string(offer) {
+		return a
+	}
+	a := &agreement{offer: string(offer)}
+	if offers, err := deflate.ParseOffers(a.offer); err == nil {
+		a.params, a.answer, a.ok = deflate.Negotiate(offers, r.compression.terms(frame.Server))
+	}
+	r.agreed.Store(a)
+	return a
 }

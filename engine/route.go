@@ -27,6 +27,7 @@ type route struct {
 	rules    frame.Rules
 	// deflateRules are the rules of connections with compression.
 	deflateRules frame.Rules
+	agreed       atomic.Pointer[agreement] // made by agreementOn
 	settings
 }
 

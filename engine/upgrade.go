@@ -227,20 +227,34 @@ func (r *route) admitsOrigin(h *handshake.Head, req *http.Request) bool {
 	if h.Count("Origin") != 1 { // no browser sends two, and which of them counts would be anyone's guess
 		return false
 	}
-	return handshake.SameOrigin(origin, h.Host()) || slices.ContainsFunc(r.origins, func(allowed string) bool {
-		return matchOrigin(allowed, string(origin))
-	})
+	return handshake.SameOrigin(origin, h.Host()) || r.allowsOrigin(origin)
 }
 
-// matchOrigin compares an origin with an allowed one, which is in lower case.
-func matchOrigin(allowed, origin string) bool {
-	origin = strings.ToLower(origin)
-	scheme, domain, wild := strings.Cut(allowed, "://*.")
-	if !wild {
-		return allowed == origin
+// allowsOrigin reports whether origin is one of those allowed, which are in lower case.
+func (r *route) allowsOrigin(origin []byte) bool {
+	var room [128]byte
+	low := append(room[:0], origin...)
+	for i, b := range low {
+		if 'A' <= b && b <= 'Z' {
+			low[i] = b | 0x20
+		}
 	}
-	host, ok := strings.CutPrefix(origin, scheme+"://")
-	return ok && len(host) > len(domain)+1 && strings.HasSuffix(host, "."+domain)
+	for _, allowed := range r.origins {
+		if matchOrigin(allowed, low) {
+			return true
+		}
+	}
+	return false
+}
+
+// matchOrigin compares an origin with an allowed one, both in lower case.
+func matchOrigin(allowed string, origin []byte) bool {
+	i := strings.Index(allowed, "://*.")
+	if i < 0 {
+		return allowed == string(origin)
+	}
+	scheme, domain := allowed[:i+len("://")], allowed[i+len("://*"):]
+	return len(origin) > len(scheme)+len(domain) && string(origin[:len(scheme)]) == scheme && bytes.HasSuffix(origin, []byte(domain))
 }
 
 // refuse answers the request with an error and ends the connection once that is written.

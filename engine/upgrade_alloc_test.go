@@ -19,20 +19,28 @@ import (
 // hold. A timer's and a table's share come in slabs and pages.
 func TestAnUpgradeAllocatesTheConnectionAndNothingElse(t *testing.T) {
 	browser := []string{"Origin: http://example.test", "Cookie: a=b; c=d", "Pragma: no-cache", "Accept-Language: en"}
+	elsewhere := append(browser[1:len(browser):len(browser)], "Origin: https://a-longer-name-than-the-stack-has-room-for.example.com")
+	allowed := engine.WithAllowedOrigins("https://*.example.org", "https://a-longer-name-than-the-stack-has-room-for.example.com")
 	for _, way := range []struct {
 		name    string
 		path    string
 		headers []string
-		options []engine.Option
+		option  engine.Option
 	}{
-		{name: "plain", path: "/"},
-		{name: "from a browser", path: "/", headers: browser},
-		{name: "on a path of its own", path: "/chat/room"},
-		{name: "with a subprotocol", path: "/", headers: []string{"Sec-WebSocket-Protocol: v1, v2"}, options: []engine.Option{engine.Subprotocols("v2")}},
-		{name: "pinged", path: "/", options: []engine.Option{engine.WithPingInterval(30 * time.Second)}},
+		{"plain", "/", nil, nil},
+		{"from a browser", "/", browser, nil},
+		{"from a page of another origin", "/", elsewhere, allowed},
+		{"on a path of its own", "/chat/room", nil, nil},
+		{"with a subprotocol", "/", []string{"Sec-WebSocket-Protocol: v1, v2"}, engine.Subprotocols("v2")},
+		{"with compression", "/", append(browser, "Sec-WebSocket-Extensions: "+offered), engine.WithCompression(engine.Compression{})},
+		{"pinged", "/", nil, engine.WithPingInterval(30 * time.Second)},
 	} {
 		t.Run(way.name, func(t *testing.T) {
-			addr, e := socketServer(t, replier{}, way.options...)
+			var options []engine.Option
+			if way.option != nil {
+				options = append(options, way.option)
+			}
+			addr, e := socketServer(t, replier{}, options...)
 			if err := e.Handle("/chat/room", replier{}); err != nil {
 				t.Fatal(err)
 			}
