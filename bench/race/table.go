@@ -67,7 +67,7 @@ func (c *column) of(r *row) (text, note string) {
 	s := c.figure(r)
 	text = show(s, c.format)
 	if c.head == "rate" && s != nil {
-		if r.clientBound() {
+		if r.clientBound() && !r.scenario.OpenLoop() {
 			text = "≥ " + text
 		}
 		if r.behind() {

@@ -73,6 +73,26 @@ func TestVerdictSaysWhereRepetitionsDisagreeAndWhoIsCheaper(t *testing.T) {
 	}
 }
 
+func TestVerdictDoesNotCompareAtRatesThatWereNotKept(t *testing.T) {
+	d := fixture()
+	for _, r := range d.cell("rate-50k", "uWebSockets").Runs {
+		r.Measurement.Pace.Kept = false
+	}
+	all, err := d.rows()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := verdict(all, d.Reference)
+	if len(lines) != 4 || lines[2] != "Not compared, for the fixed rate was not kept: rate-50k." {
+		t.Fatalf("%q", lines)
+	}
+	for _, i := range []int{0, 1, 3} {
+		if strings.Contains(lines[i]+" ", "rate-50k ") {
+			t.Errorf("%q", lines[i])
+		}
+	}
+}
+
 func TestDataIsReadAsItWasWritten(t *testing.T) {
 	d := fixture()
 	path := filepath.Join(t.TempDir(), "race.json")

@@ -2,13 +2,14 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // verdict says in words how this project's server did: against the reference in CPU per message and in p99, and against
 // the cheapest of the other WebSocket servers. A difference counts as one when every repetition agrees on its sign.
 func verdict(all [][]row, reference string) (lines []string) {
-	var cheapest, beaten []string
+	var cheapest, beaten, unkept []string
 	cost := comparison{figure: "CPU per message"}
 	tail := comparison{figure: "p99"}
 	self := ""
@@ -18,6 +19,10 @@ func verdict(all [][]row, reference string) (lines []string) {
 			continue
 		}
 		self = us.server.Name
+		if us.behind() || behindIn(rows, reference) { // what queues is handled in batches, and costs less
+			unkept = append(unkept, us.scenario.Name)
+			continue
+		}
 		cost.add(us.scenario.Name, us.relative)
 		tail.add(us.scenario.Name, us.relative99)
 		best := cheapestPeer(rows)
@@ -36,6 +41,9 @@ func verdict(all [][]row, reference string) (lines []string) {
 	if self != reference {
 		lines = append(lines, cost.lines(self, reference)...)
 		lines = append(lines, tail.lines(self, reference)...)
+	}
+	if len(unkept) > 0 {
+		lines = append(lines, fmt.Sprintf("Not compared, for the fixed rate was not kept: %s.", some(unkept)))
 	}
 	if n := len(cheapest) + len(beaten); n > 0 {
 		lines = append(lines, fmt.Sprintf("CPU per message, cheapest of all WebSocket servers by the medians: in %d of %d scenarios; not in: %s.", len(cheapest), n, some(beaten)))
@@ -95,11 +103,16 @@ func ownRow(rows []row) *row {
 	return nil
 }
 
-// cheapestPeer is the row of the cheapest server that is neither ours nor a bound; nil if none has a cost.
+// behindIn reports whether a server did not keep a fixed rate.
+func behindIn(rows []row, server string) bool {
+	return slices.ContainsFunc(rows, func(r row) bool { return r.server.Name == server && r.behind() })
+}
+
+// cheapestPeer is the row of the cheapest server that is neither ours nor a bound, and kept its rate; nil if none has a cost.
 func cheapestPeer(rows []row) (best *row) {
 	for i := range rows {
 		r := &rows[i]
-		if r.server.Role == peer && r.cost() != nil && (best == nil || r.cost().Median < best.cost().Median) {
+		if r.server.Role == peer && r.cost() != nil && !r.behind() && (best == nil || r.cost().Median < best.cost().Median) {
 			best = r
 		}
 	}
