@@ -105,7 +105,7 @@ func ServeSoakClients(in io.Reader, out io.Writer) error {
 				s.watch.measured()
 				measured()
 				echoed.Wait()
-				s.watch.sweep(clock())
+				s.watch.sweep(clock)
 				found, err := s.watch.books()
 				if err != nil {
 					n.Error = err.Error()

@@ -79,7 +79,7 @@ func SoakMemory(ctx context.Context, c SoakConfig) (*SoakResult, error) {
 	cpu := OwnCPU()
 	<-echoed
 
-	m.watch.sweep(clock())
+	m.watch.sweep(clock)
 	r.NoPong = e.Stats().PingTimeouts
 	found, err := m.watch.books()
 	if err != nil {

@@ -66,11 +66,30 @@ func TestAPingThatComesTooLateOrNeverIsMissed(t *testing.T) {
 			for _, at := range test.pings {
 				w.pinged(0, opened+at)
 			}
-			w.sweep(opened + test.end)
+			w.sweep(func() time.Duration { return opened + test.end })
 			if r := find(t, w); r.NotPinged != test.want || r.OK() != (test.want == 0) {
 				t.Errorf("%s, opened at %v: %d missed, want %d: %v", name, opened, r.NotPinged, test.want, r.Err())
 			}
 		}
+	}
+}
+
+// Pings do not stop for the count of those that are missing.
+func TestAPingThatComesWhileThoseMissingAreCountedIsNotMissed(t *testing.T) {
+	w := newSoakWatch(100, time.Second, time.Second)
+	now := time.Minute
+	for i := range w.last {
+		w.opened(i, now)
+	}
+	w.sweep(func() time.Duration {
+		now += time.Millisecond
+		for i := range w.last {
+			w.pinged(i, now)
+		}
+		return now
+	})
+	if r := find(t, w); r.NotPinged != 0 {
+		t.Errorf("%d missed", r.NotPinged)
 	}
 }
 
@@ -80,7 +99,7 @@ func TestAConnectionThatEndsIsLostUntilTheSoakIsOver(t *testing.T) {
 		w.opened(i, 0)
 	}
 	w.ended(1, errors.New("the first reason"))
-	w.sweep(time.Second)
+	w.sweep(func() time.Duration { return time.Second })
 	w.ended(2, io.EOF)
 	r := find(t, w)
 	if r.Lost != 1 || r.OK() || !strings.Contains(r.Err().Error(), "connection 1: the first reason") {
