@@ -16,6 +16,11 @@ import (
 // It may be called from any goroutine as long as no other one uses b or s at
 // the same time.
 func Unmask(b []byte, key uint32, offset int, s *State) bool {
+	return unmask(b, key, offset, s)
+}
+
+// unmaskPiece is Unmask in full.
+func unmaskPiece(b []byte, key uint32, offset int, s *State) bool {
 	key = rotate(key, offset)
 	if *s != boundary {
 		b, key = finishRune(b, key, s)
@@ -24,14 +29,8 @@ func Unmask(b []byte, key uint32, offset int, s *State) bool {
 		}
 	}
 	n := len(b)
-	if n <= 32 {
-		if unmaskShort(b, key) {
-			return true
-		}
-		*s = advance(boundary, b)
-		return *s != refused
-	}
-	if useVector {
+	switch {
+	case useVector && n >= vectorMin:
 		// Read before the kernel stores there: a load from what several stores have written waits for all of them.
 		end := binary.LittleEndian.Uint32(b[n-4:]) ^ rotate(key, n)
 		if !unmaskVector(b, key) {
@@ -42,9 +41,11 @@ func Unmask(b []byte, key uint32, offset int, s *State) bool {
 			return true
 		}
 		*s = ending(end)
-		return *s != refused
+	case n > 32:
+		*s = unmaskPortable(b, key)
+	case !unmaskShort(b, key):
+		*s = advance(boundary, b)
 	}
-	*s = unmaskPortable(b, key)
 	return *s != refused
 }
 
@@ -82,9 +83,8 @@ func ending(w uint32) State {
 
 // unmaskShort unmasks b, of at most 32 bytes, and reports whether it is ASCII.
 //
-// Up to 32 bytes the call into assembly costs more than it saves. Words from
-// both ends that overlap in the middle cover every length; all are loaded
-// before any is stored, so no byte is XORed twice.
+// Words from both ends that overlap in the middle cover every length; all are
+// loaded before any is stored, so no byte is XORed twice.
 func unmaskShort(b []byte, key uint32) (ascii bool) {
 	n := len(b)
 	k := uint64(key)<<32 | uint64(key)

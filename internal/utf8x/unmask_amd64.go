@@ -17,7 +17,36 @@ var (
 
 	useAVX512 = hasAVX512
 	useVector = hasAVX512 || hasAVX2
+	vectorMin = leastVector()
 )
+
+// leastVector is from which length on unmaskVector is better than other ways.
+func leastVector() int {
+	if useAVX512 {
+		return 16
+	}
+	return 32
+}
+
+// unmask inlines into Unmask, and that into one call, of assembly: another would
+// cost as much as the rest for short messages.
+func unmask(b []byte, key uint32, offset int, s *State) bool {
+	return unmaskAny(unsafe.SliceData(b), len(b), key, offset, s)
+}
+
+// unmaskAny unmasks ASCII of 4 to 64 bytes with SSE2, and leaves all else to
+// unmaskRest.
+//
+//go:noescape
+func unmaskAny(p *byte, n int, key uint32, offset int, s *State) (ok bool)
+
+// unmaskRest is called by unmaskAny in its place: with the same arguments, for
+// the same result.
+//
+//lint:ignore U1000 assembly jumps here
+func unmaskRest(p *byte, n int, key uint32, offset int, s *State) (ok bool) {
+	return unmaskPiece(unsafe.Slice(p, n), key, offset, s)
+}
 
 // unmaskVector unmasks b, of at least vectorMin bytes that begin at a rune boundary, and reports whether they can be
 // UTF-8 but for a beginning at the end. It may be called if useVector is set.
@@ -51,4 +80,5 @@ func vectorKernels() (names []string) {
 func forceKernel(name string) {
 	useAVX512 = name == "AVX-512"
 	useVector = name != portable
+	vectorMin = leastVector()
 }

@@ -481,3 +481,101 @@ verdict:
 	SETEQ  ok+24(FP)
 	VZEROUPPER
 	RET
+
+// func unmaskAny(p *byte, n int, key uint32, offset int, s *State) (ok bool)
+//
+// Vectors or words from both ends overlap in the middle; all are loaded, and
+// seen to be ASCII, before any is stored.
+TEXT ·unmaskAny(SB), NOSPLIT, $0-41
+	MOVQ s+32(FP), BX
+	CMPL (BX), $0
+	JNE  rest                      // not at a rune boundary
+	MOVQ p+0(FP), DI
+	MOVQ n+8(FP), SI
+	MOVL key+16(FP), AX
+	CMPQ SI, $64
+	JGT  rest
+	MOVQ offset+24(FP), CX
+	SHLL $3, CX
+	RORL CX, AX                    // AX = key from p
+	LEAQ (SI*8), CX
+	MOVL AX, DX
+	RORL CX, DX                    // DX = key from p+n, the same from any p+n-4*i
+	CMPQ SI, $16
+	JLT  words
+
+	MOVL   AX, X0
+	PSHUFD $0, X0, X0
+	MOVL   DX, X1
+	PSHUFD $0, X1, X1
+	MOVOU  (DI), X2
+	MOVOU  -16(DI)(SI*1), X3
+	PXOR   X0, X2
+	PXOR   X1, X3
+	MOVO   X2, X4
+	POR    X3, X4
+	CMPQ   SI, $32
+	JGT    four
+
+	PMOVMSKB X4, R8
+	TESTL    R8, R8
+	JNE      rest
+	MOVOU    X2, (DI)
+	MOVOU    X3, -16(DI)(SI*1)
+	MOVB     $1, ok+40(FP)
+	RET
+
+four:
+	MOVOU    16(DI), X5
+	MOVOU    -32(DI)(SI*1), X6
+	PXOR     X0, X5
+	PXOR     X1, X6
+	POR      X5, X4
+	POR      X6, X4
+	PMOVMSKB X4, R8
+	TESTL    R8, R8
+	JNE      rest
+	MOVOU    X2, (DI)
+	MOVOU    X5, 16(DI)
+	MOVOU    X6, -32(DI)(SI*1)
+	MOVOU    X3, -16(DI)(SI*1)
+	MOVB     $1, ok+40(FP)
+	RET
+
+words:
+	CMPQ  SI, $8
+	JLT   halves
+	MOVQ  AX, R8
+	SHLQ  $32, R8
+	ORQ   AX, R8
+	MOVQ  DX, R9
+	SHLQ  $32, R9
+	ORQ   DX, R9
+	XORQ  (DI), R8
+	XORQ  -8(DI)(SI*1), R9
+	MOVQ  $0x8080808080808080, R10
+	MOVQ  R8, R11
+	ORQ   R9, R11
+	TESTQ R10, R11
+	JNE   rest
+	MOVQ  R8, (DI)
+	MOVQ  R9, -8(DI)(SI*1)
+	MOVB  $1, ok+40(FP)
+	RET
+
+halves:
+	CMPQ  SI, $4
+	JLT   rest
+	XORL  (DI), AX
+	XORL  -4(DI)(SI*1), DX
+	MOVL  AX, R8
+	ORL   DX, R8
+	TESTL $0x80808080, R8
+	JNE   rest
+	MOVL  AX, (DI)
+	MOVL  DX, -4(DI)(SI*1)
+	MOVB  $1, ok+40(FP)
+	RET
+
+rest:
+	JMP ·unmaskRest(SB)

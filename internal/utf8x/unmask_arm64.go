@@ -7,6 +7,11 @@ import "unsafe"
 // useVector is off in tests alone: every arm64 processor that Go runs on has NEON.
 var useVector = true
 
+// vectorMin is from which length on unmaskVector is better than words.
+const vectorMin = 33
+
+func unmask(b []byte, key uint32, offset int, s *State) bool { return unmaskPiece(b, key, offset, s) }
+
 // unmaskVector unmasks b, of at least 20 bytes that begin at a rune boundary, and reports whether they can be UTF-8 but
 // for a beginning at the end.
 func unmaskVector(b []byte, key uint32) (ok bool) {

@@ -2,7 +2,12 @@
 
 package utf8x
 
-const useVector = false
+const (
+	useVector = false
+	vectorMin = 0
+)
+
+func unmask(b []byte, key uint32, offset int, s *State) bool { return unmaskPiece(b, key, offset, s) }
 
 // The compiler drops the call to this along with the branch that leads there.
 func unmaskVector([]byte, uint32) bool { return false }

@@ -139,11 +139,11 @@ func inPieces(t *testing.T, plain, wire, b []byte, v *verdicts, cuts ...int) {
 	for _, cut := range append(cuts, len(plain)) {
 		ok := Unmask(b[at:cut], testKey, at, &s)
 		if ok != v.ok[cut] || s.Complete() != v.complete[cut] {
-			t.Fatalf("% x cut at %v: %v, complete %v after %d bytes; want %v, %v",
-				plain, cuts, ok, s.Complete(), cut, v.ok[cut], v.complete[cut])
+			t.Fatalf("%d bytes cut at %v: %v, complete %v after % x at %d; want %v, %v", len(plain), cuts,
+				ok, s.Complete(), plain[max(0, cut-8):cut], cut, v.ok[cut], v.complete[cut])
 		}
 		if ok && !bytes.Equal(b[at:cut], plain[at:cut]) {
-			t.Fatalf("% x cut at %v: unmasked to % x", plain, cuts, b)
+			t.Fatalf("%d bytes cut at %v: unmasked wrongly from %d to %d", len(plain), cuts, at, cut)
 		}
 		at = cut
 	}
