@@ -24,7 +24,7 @@ type squeezed struct{ sent, received uint64 }
 
 func (l *Load) squeezed() (q squeezed) {
 	for _, lane := range l.lanes {
-		s := lane.engine.Stats()
+		s := lane.client.stats()
 		q.sent += s.Deflated - s.DeflatedWire
 		q.received += s.Inflated - s.InflatedWire
 	}
@@ -38,7 +38,7 @@ func (l *Load) compression(before squeezed) *Compression {
 	}
 	c := new(Compression)
 	for _, p := range l.peers {
-		if slices.Contains(p.conn.Extensions(), deflate.Name) {
+		if w, ok := p.wire.(*socket); ok && slices.Contains(w.conn.Extensions(), deflate.Name) {
 			c.Agreed++
 		}
 	}
@@ -47,13 +47,13 @@ func (l *Load) compression(before squeezed) *Compression {
 		c.Echoed += lane.echoes * uint64(l.config.Payload)
 	}
 	now := l.squeezed()
-	c.SentWire, c.SentRatio = wire(c.Sent, now.sent-before.sent)
-	c.EchoedWire, c.EchoedRatio = wire(c.Echoed, now.received-before.received)
+	c.SentWire, c.SentRatio = onWire(c.Sent, now.sent-before.sent)
+	c.EchoedWire, c.EchoedRatio = onWire(c.Echoed, now.received-before.received)
 	return c
 }
 
-// wire returns what is left of bytes, and how many times less that is.
-func wire(bytes, less uint64) (left uint64, ratio float64) {
+// onWire returns what is left of bytes, and how many times less that is.
+func onWire(bytes, less uint64) (left uint64, ratio float64) {
 	left = bytes - min(less, bytes) // after errors more may have been compressed than came back
 	if left == 0 {
 		return 0, 1

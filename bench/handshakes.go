@@ -59,6 +59,13 @@ func (h *handshakes) made(state tls.ConnectionState) {
 	}
 }
 
+// reset forgets what has been counted.
+func (h *handshakes) reset() {
+	h.Lock()
+	defer h.Unlock()
+	h.TLS = TLS{}
+}
+
 // found returns what is reported; nil without TLS.
 func (h *handshakes) found(url string) *TLS {
 	if !strings.HasPrefix(url, "wss") {

@@ -18,11 +18,13 @@ import (
 
 // LoadConfig says what load to put on a server that echoes.
 type LoadConfig struct {
-	URL       string      // any that engine.Dial takes, such as ws://host[:port]/path; proxies are those of the environment
+	URL       string      // any that engine.Dial takes, such as ws://host[:port]/path, with the environment's proxies, or tcp://host:port
 	TLS       *tls.Config // for wss, as engine.WithClientTLS takes it: sessions are resumed unless it says otherwise
 	Conns     int         // connections; at least 1
 	Payload   int         // bytes of each message
-	InFlight  int         // messages in flight per connection; at least 1
+	InFlight  int         // messages in flight per connection, with a Rate at most so many; at least 1
+	Rate      float64     // messages per second over all connections, in turn, at most MaxRate; 0: the next is sent when an echo comes back
+	Pings     bool        // pings instead of messages, of at most 125 bytes, which pongs are the echoes of
 	Text      bool        // text messages; otherwise binary
 	Kind      Kind        // what the payload is cut from
 	Compress  bool        // permessage-deflate is offered, with context takeover both ways, and used for every message
@@ -58,17 +60,52 @@ func checkURL(s string) error {
 	return nil
 }
 
+// plain returns the address of a tcp:// URL.
+func plain(s string) (address string, ok bool) {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "tcp" || u.Port() == "" {
+		return "", false
+	}
+	return u.Host, true
+}
+
 func (c *LoadConfig) check() error {
-	err := errors.Join(
-		checkURL(c.URL),
+	low, high := 0, maxPayload
+	if c.Pings {
+		high = frame.MaxControlPayload
+	}
+	err := c.checkURL()
+	if _, ok := plain(c.URL); ok {
+		low = 1
+	}
+	err = errors.Join(err,
 		between("Conns", c.Conns, 1, maxConns),
-		between("Payload", c.Payload, 0, maxPayload),
+		between("Payload", c.Payload, low, high),
 		between("InFlight", c.InFlight, 1, maxInFlight),
+		checkRate(c.Rate),
 		between("Loops", c.Loops, 0, 4096))
 	if total := int64(c.Conns) * int64(c.InFlight) * int64(c.Payload); err == nil && total > maxTotal {
 		err = &ConfigError{"InFlight", fmt.Sprintf("%d GiB would be in flight at once, at most %d GiB may", total>>30, maxTotal>>30)}
 	}
 	return err
+}
+
+func (c *LoadConfig) checkURL() error {
+	_, ok := plain(c.URL)
+	switch {
+	case !ok:
+		return checkURL(c.URL)
+	case c.Text || c.Pings || c.Compress:
+		return &ConfigError{"URL", "plain TCP has no text, no pings, no compression"}
+	}
+	return nil
+}
+
+func checkRate(v float64) error {
+	if !(v >= 0 && v <= MaxRate) {
+		return &ConfigError{"Rate", fmt.Sprintf("%v is not between 0 and %v", v, MaxRate)}
+	}
+	return nil
 }
 
 // mayDial reports whether a URL is of a kind that engine.Dial takes.
@@ -113,26 +150,22 @@ func Open(ctx context.Context, config LoadConfig) (*Load, error) {
 		op:       frame.Binary,
 		idle:     make(chan struct{}, 1),
 	}
-	if config.Text {
+	switch {
+	case config.Text:
 		l.op = frame.Text
+	case config.Pings:
+		l.op = frame.Ping
 	}
-	trust := engine.WithClientTLS(l.tls.counting(config.TLS))
 	for range min(config.Loops, config.Conns) {
-		options := clientOptions(config.Payload, config.InFlight, trust)
-		if config.Compress {
-			options = append(options, engine.WithCompression(engine.Compression{TakeoverIn: true, TakeoverOut: true, Threshold: -1}))
-		}
-		e, err := engine.New(options...)
+		lane, err := newLane(l)
 		if err != nil {
 			l.Close()
 			return nil, err
 		}
-		lane := newLane(l)
-		lane.engine = e
 		l.lanes = append(l.lanes, lane)
 	}
 	begin := time.Now()
-	if err := l.connect(ctx); err != nil {
+	if err := l.grow(ctx, config.Conns); err != nil {
 		l.Close()
 		return nil, err
 	}
@@ -140,18 +173,18 @@ func Open(ctx context.Context, config LoadConfig) (*Load, error) {
 	return l, nil
 }
 
-// connect opens the connections.
-func (l *Load) connect(ctx context.Context) error {
-	l.peers = make([]*peer, l.config.Conns)
-	return connect(ctx, l.config.URL, l.config.Conns, func(ctx context.Context, i int) error {
-		p := &peer{
-			lane:   l.lanes[i%len(l.lanes)],
-			id:     uint32(i),
-			times:  make([]time.Duration, l.config.InFlight),
-			opened: make(chan struct{}),
+// grow opens n more connections. Nothing may be in flight.
+func (l *Load) grow(ctx context.Context, n int) error {
+	first := len(l.peers)
+	l.peers = append(l.peers, make([]*peer, n)...)
+	return connect(ctx, l.config.URL, n, func(ctx context.Context, i int) error {
+		i += first
+		p := &peer{lane: l.lanes[i%len(l.lanes)], id: uint32(i), opened: make(chan struct{})}
+		if l.config.Rate == 0 {
+			p.times = make([]time.Duration, l.config.InFlight)
 		}
 		l.peers[i] = p
-		return dial(ctx, p.lane.engine, l.config.URL, p, p.opened)
+		return p.lane.client.dial(ctx, p)
 	})
 }
 
@@ -172,10 +205,10 @@ func clientOptions(payload, inFlight int, trust engine.Option) []engine.Option {
 // Loops returns the number of event loops.
 func (l *Load) Loops() int { return len(l.lanes) }
 
-// Echoes returns how many messages have come back so far; it lags by 20 ms at most. Any goroutine may call it.
+// Echoes returns how many messages have come back so far. Any goroutine may call it.
 func (l *Load) Echoes() (n uint64) {
 	for _, lane := range l.lanes {
-		n += lane.engine.Stats().MessagesIn
+		n += lane.answered.Load()
 	}
 	return n
 }
@@ -183,8 +216,9 @@ func (l *Load) Echoes() (n uint64) {
 // drainTime is how long an echo may take before it is counted as lost. Changed by tests only.
 var drainTime = 10 * time.Second
 
-// Run keeps messages in flight on every connection for d, or until ctx ends, then waits for the echoes that are due. It
-// may be called again: what one run leaves open the next one uses. What goes wrong on connections is counted in the
+// Run keeps messages in flight on every connection for d, or with a Rate sends them when they are due, until ctx ends,
+// then waits for the echoes that are to come; Pace says what becomes of messages that could not be sent in time. It may
+// be called again: what one run leaves open the next one uses. What goes wrong on connections is counted in the
 // result; the error is that of a load which cannot run at all.
 func (l *Load) Run(ctx context.Context, d time.Duration) (*Result, error) {
 	ready := make([]*peer, 0, len(l.peers))
@@ -201,14 +235,24 @@ func (l *Load) Run(ctx context.Context, d time.Duration) (*Result, error) {
 		lane.latency.Reset()
 		lane.echoes, lane.window, lane.sent = 0, 0, 0
 	}
+	var pacer *pacer
+	if l.config.Rate > 0 {
+		pacer = l.schedule(ready, d)
+	}
 	l.stopping.Store(false)
 	l.pending.Store(int64(len(ready)))
 	before, squeezed := usageOf(l.config.ServerPID), l.squeezed()
 	begin := time.Now()
 	for _, p := range ready {
 		p.running.Store(true)
-		if !p.conn.Post(p.start) {
-			p.finish()
+	}
+	if pacer != nil {
+		pacer.begin()
+	} else {
+		for _, p := range ready {
+			if !p.wire.post(p.start) {
+				p.finish()
+			}
 		}
 	}
 	timer := time.NewTimer(d)
@@ -220,13 +264,25 @@ func (l *Load) Run(ctx context.Context, d time.Duration) (*Result, error) {
 	case <-l.idle: // no connection is left
 		early = true
 	}
+	if pacer != nil {
+		pacer.end()
+	}
 	l.stopping.Store(true)
 	elapsed := time.Since(begin)
 	atStop := usageOf(l.config.ServerPID)
+	if pacer != nil {
+		pacer.settle()
+	}
 	if !early {
 		l.drain()
 	}
-	r := l.result(elapsed, before, atStop, usageOf(l.config.ServerPID))
+	after := usageOf(l.config.ServerPID)
+	var pace *Pace
+	if pacer != nil {
+		pace = pacer.account(elapsed)
+	}
+	r := l.result(elapsed, before, atStop, after)
+	r.Pace = pace
 	r.Compression = l.compression(squeezed)
 	return r, nil
 }
@@ -244,7 +300,7 @@ func (l *Load) drain() {
 	for _, p := range l.peers {
 		if p.running.Load() && p.dead.CompareAndSwap(false, true) {
 			lost++
-			p.conn.Terminate()
+			p.wire.terminate()
 		}
 	}
 	if lost > 0 {
@@ -266,9 +322,7 @@ func (l *Load) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
 	for _, lane := range l.lanes {
-		if lane.engine.Shutdown(ctx) != nil {
-			lane.engine.Close()
-		}
+		lane.client.close(ctx)
 	}
 }
 

@@ -16,6 +16,11 @@ import (
 // serve runs h on a server in this process and returns the URL.
 func serve(t testing.TB, h engine.HandlerFunc, options ...engine.RouteOption) string {
 	t.Helper()
+	return serveHandler(t, h, options...)
+}
+
+func serveHandler(t testing.TB, h engine.Handler, options ...engine.RouteOption) string {
+	t.Helper()
 	e, err := engine.New(engine.WithLoops(1))
 	if err != nil {
 		t.Fatal(err)

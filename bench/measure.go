@@ -3,7 +3,9 @@ package bench
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -15,7 +17,8 @@ type Settings struct {
 	// Warmup is how long a run before it is that does not count; 0: none. With Target.Snapshot it is repeated, up to five
 	// times, while the server still allocates to fill its pools.
 	Warmup time.Duration
-	// Trace is how long a run after it is in which system calls are counted; 0: none. With Storm and Idle there is none.
+	// Trace is how long a run after it is in which system calls are counted; 0: none. Idle has none.
+	// It is repeated where one way to count fails and there is another.
 	Trace time.Duration
 	Loops int // of the load; 0: one, for a load that has one core
 	// Progress is told what is being done, and how to ask how many messages have been answered in it so far; may be nil. count is
@@ -29,9 +32,9 @@ func (s *Settings) tell(doing string, count func() uint64) {
 	}
 }
 
-// Measure does a scenario to a target once: it opens the connections, warms up, measures, and closes them. It never
-// returns both nil; what goes wrong on connections is counted in the measurement. The error is *ConfigError for a scenario or
-// settings that cannot be, *UnsuitableError for a target that cannot do it, or says why there is no measurement.
+// Measure does a scenario to a target once: it opens the connections, warms up, measures, and closes them. What goes wrong
+// on connections is counted in the measurement. The error is *ConfigError for a scenario or settings that cannot be,
+// *UnsuitableError for a target that cannot do it, or says why there is no measurement.
 //
 // Whoever wants both sides on cores of their own pins the server when starting it and this process (Pin, OnCore), and
 // sets GOMAXPROCS. Measurements of one process must not run at the same time: its processor time is the client's.
@@ -45,9 +48,19 @@ func Measure(ctx context.Context, s Scenario, t Target, settings Settings) (*Mea
 	if settings.Duration <= 0 && s.Form != Idle {
 		return nil, &ConfigError{"Duration", fmt.Sprintf("%v is not above 0", settings.Duration)}
 	}
+	if t.PID == os.Getpid() {
+		t.PID = 0 // what both sides use cannot be told apart
+	}
 	settings.Loops = cmp.Or(settings.Loops, 1)
 	m := &Measurement{Scenario: s, Target: t.Name, Counted: s.Form.counts(), Began: time.Now()}
-	return m, m.load(ctx, &t, &settings)
+	measure := m.load
+	if s.Form == Idle {
+		measure = m.idle
+	}
+	if err := measure(ctx, &t, &settings); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // A load above the first utilisation of its core with a server below the second is the bottleneck.
@@ -81,7 +94,7 @@ func (s *Scenario) open(ctx context.Context, t *Target, settings *Settings) (loa
 			return nil, err
 		}
 		return fanoutLoader{f}, nil
-	case Echo:
+	case Echo, Pings:
 		c := s.load(url)
 		c.TLS, c.Loops, c.ServerPID = t.TLS, settings.Loops, t.PID
 		l, err := Open(ctx, c)
@@ -89,8 +102,10 @@ func (s *Scenario) open(ctx context.Context, t *Target, settings *Settings) (loa
 			return nil, err
 		}
 		return l, nil
+	case Storm:
+		return openStorm(s, url, t.TLS, settings, t.PID)
 	}
-	return nil, &ConfigError{"Form", fmt.Sprintf("%v cannot be measured", s.Form)}
+	return nil, &ConfigError{"Form", fmt.Sprintf("%v has no load", s.Form)}
 }
 
 // load measures what is a run over connections that are open.
@@ -136,17 +151,38 @@ func (m *Measurement) load(ctx context.Context, t *Target, settings *Settings) e
 		m.Server = cpuOf(result, calm, before, after)
 	}
 	m.ClientBound = m.Server != nil && ClientBound(m.Client.Utilisation, m.Server.Utilisation)
-	m.Memory = perConn(emptyRSS, w.resident(after), s.Conns)
+	if rss := w.resident(after); emptyRSS != 0 && rss != 0 {
+		m.Memory = &Memory{RSS: rss}
+		if s.manyConns() {
+			m.Memory.PerConn = slope(emptyRSS, rss, s.Conns)
+		}
+	}
 	if after != nil {
 		m.Heap = heapOf(result, calm, before, after)
-		if s.Conns >= enoughConns {
+		if s.manyConns() {
 			m.Heap.LivePerConn = slope(empty.Process.LiveHeap, idle.Process.LiveHeap, s.Conns)
 		}
 		m.IO = ioOf(result, before, after)
 		m.checkCount(before, after)
 	}
-	return ctx.Err()
+	if settings.Trace > 0 && t.PID != 0 {
+		settings.tell("counting system calls", since(load))
+		m.Syscalls, err = countSyscalls(ctx, t.PID, func() (uint64, error) {
+			r, err := load.Run(ctx, settings.Trace)
+			if err != nil {
+				return 0, err
+			}
+			m.Errors, m.Error = max(m.Errors, r.Errors), cmp.Or(m.Error, r.Error) // both are since it was opened
+			return r.Total, nil
+		})
+	}
+	return errors.Join(err, ctx.Err())
 }
+
+// manyConns reports whether connections are so many that what they cost does not drown in what a server costs at all.
+func (s *Scenario) manyConns() bool { return s.Conns >= enoughConns && s.Form != Storm }
+
+const enoughConns = 500
 
 // since counts what a load answers from now on.
 func since(l loader) func() uint64 {
@@ -157,7 +193,7 @@ func since(l loader) func() uint64 {
 // take copies what a run found.
 func (m *Measurement) take(r *Result, h *hdrhistogram.Histogram) {
 	m.Elapsed, m.Messages, m.Total, m.Bytes, m.Errors, m.Error = r.Elapsed, r.Messages, r.Total, r.Bytes, r.Errors, r.Error
-	m.PerSecond, m.MBPerSec, m.Latency, m.Curve = r.PerSecond, r.MBPerSec, r.Latency, curve(h)
+	m.PerSecond, m.MBPerSec, m.Latency, m.Curve, m.Pace = r.PerSecond, r.MBPerSec, r.Latency, curve(h), r.Pace
 	m.Client, m.Server, m.TLS, m.Compression = r.Client, r.Server, r.TLS, r.Compression
 }
 

@@ -95,7 +95,7 @@ type Syscalls struct {
 // the end, counts with the time from its due until the end.
 type Pace struct {
 	Wanted float64 `json:"wanted_per_second"`
-	Kept   bool    `json:"kept"`   // at least 99 % of the messages due were answered within Elapsed
+	Kept   bool    `json:"kept"`   // all messages due were answered within Elapsed, but for 1 % or those of 10 ms
 	Due    uint64  `json:"due"`    // messages, within Elapsed
 	Unsent uint64  `json:"unsent"` // of them, those never sent
 	// Lag is how long after it was due a message was sent: how exact the load is, and how long messages waited for their

@@ -22,11 +22,13 @@ type Result struct {
 	Client CPU  `json:"client_cpu"`
 	Server *CPU `json:"server_cpu,omitempty"` // with LoadConfig.ServerPID
 
+	Pace        *Pace        `json:"pace,omitempty"`        // with LoadConfig.Rate
 	TLS         *TLS         `json:"tls,omitempty"`         // of wss
 	Compression *Compression `json:"compression,omitempty"` // with LoadConfig.Compress
 }
 
-// Latency tells how long after its sending, queueing on our side included, a message's echo was seen.
+// Latency tells how long after its sending, queueing on our side included, a message's echo was seen; at a fixed rate how
+// long after it was due.
 type Latency struct {
 	P50  time.Duration `json:"p50_ns"`
 	P99  time.Duration `json:"p99_ns"`

@@ -123,7 +123,8 @@ func (s *Scenario) Check() error {
 // load is the configuration of the scenario's load.
 func (s *Scenario) load(url string) LoadConfig {
 	return LoadConfig{
-		URL: url, Conns: s.Conns, Payload: s.Payload, InFlight: s.InFlight, Text: s.Text, Kind: s.Kind, Compress: s.Compress,
+		URL: url, Conns: s.Conns, Payload: s.Payload, InFlight: s.InFlight, Rate: s.Rate, Pings: s.Form == Pings,
+		Text: s.Text, Kind: s.Kind, Compress: s.Compress,
 	}
 }
 

@@ -23,7 +23,7 @@ func ParseScenario(s string) (Scenario, error) {
 		return list[i], nil
 	}
 	if !strings.Contains(s, ":") {
-		return Scenario{}, fmt.Errorf("%q is neither the name of a scenario nor [form:]conns:payload:inflight[:path][,option]...", s)
+		return Scenario{}, fmt.Errorf("%q is no scenario by its name, nor [form:]conns:payload:inflight[:path][,option]", s)
 	}
 	x := Scenario{Name: s}
 	size, options, _ := strings.Cut(s, ",")

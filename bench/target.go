@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"net/url"
 	"strings"
 )
 
@@ -44,6 +43,8 @@ func (t *Target) Suits(s *Scenario) error {
 	switch {
 	case t.Plain() && s.WebSocket():
 		reason = "it needs a WebSocket"
+	case t.Plain() && s.Payload == 0:
+		reason = "it has empty messages"
 	case s.TLS && !strings.HasPrefix(t.URL, "wss"):
 		reason = "it needs a wss:// URL"
 	case !s.TLS && strings.HasPrefix(t.URL, "wss"):
@@ -56,15 +57,14 @@ func (t *Target) Suits(s *Scenario) error {
 
 // at returns the URL with the scenario's path, if it has one.
 func (t *Target) at(s *Scenario) string {
-	u, err := url.Parse(t.URL)
-	if s.Path == "" || err != nil || t.Plain() {
+	scheme, rest, ok := strings.Cut(t.URL, "://")
+	if s.Path == "" || !ok || t.Plain() {
 		return t.URL
 	}
-	if strings.HasSuffix(u.Scheme, "+unix") { // the path of the socket, a colon, the path of the request
-		base, _, _ := strings.Cut(t.URL, ":/"+"/")
-		socket, _, _ := strings.Cut(strings.TrimPrefix(t.URL, base+"://"), ":")
-		return base + "://" + socket + ":" + s.Path
+	if strings.HasSuffix(scheme, "+unix") { // the path of the socket, a colon, the path of the request
+		socket, _, _ := strings.Cut(rest, ":")
+		return scheme + "://" + socket + ":" + s.Path
 	}
-	u.Path, u.RawPath = s.Path, ""
-	return u.String()
+	host, _, _ := strings.Cut(rest, "/")
+	return scheme + "://" + host + s.Path
 }

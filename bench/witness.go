@@ -132,21 +132,7 @@ func perMessage(n, messages uint64) float64 {
 	return float64(n) / float64(messages)
 }
 
-// enoughConns: with fewer connections than this, what they cost drowns in what a server costs at all.
-const enoughConns = 500
-
-// perConn reports memory before and after connections were opened; nil where that is unknown.
-func perConn(before, after uint64, conns int) *Memory {
-	if before == 0 || after == 0 {
-		return nil
-	}
-	m := &Memory{RSS: after}
-	if conns >= enoughConns {
-		m.PerConn = slope(before, after, conns)
-	}
-	return m
-}
-
+// slope is what each of so many connections cost.
 func slope(before, after uint64, conns int) *float64 {
 	v := (float64(after) - float64(before)) / float64(conns)
 	return &v

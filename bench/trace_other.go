@@ -1,0 +1,8 @@
+//go:build !linux
+
+package bench
+
+import "context"
+
+// countSyscalls is not available here.
+func countSyscalls(context.Context, int, func() (uint64, error)) (*Syscalls, error) { return nil, nil }
