@@ -49,8 +49,10 @@ type course struct {
 	soonest  atomic.Int64 // when that is; math.MaxInt64: never
 	awaiting atomic.Bool  // tick has been posted
 	over     atomic.Bool
-	post     int // the peer through which it is; the pacer's
 	tick     func()
+
+	post   int           // the peer through which it was posted; the pacer's, as is
+	posted time.Duration // when that was
 }
 
 // upcoming returns the next message's connection, and its number.
@@ -162,7 +164,7 @@ func (r *pacer) run() {
 		for _, c := range r.courses {
 			due := time.Duration(c.soonest.Load())
 			if due <= now {
-				c.wake()
+				c.wake(now)
 				due = now // look again soon
 			}
 			wake = min(wake, due)
@@ -171,11 +173,18 @@ func (r *pacer) run() {
 	}
 }
 
+// lostPost is when a tick is posted again through another connection: one that ends takes with it what was posted to it.
+const lostPost = 5 * time.Millisecond
+
 // wake makes the loop send what is due, through a connection that is open; false: there is none.
-func (c *course) wake() bool {
+func (c *course) wake(now time.Duration) bool {
 	if c.awaiting.Swap(true) {
-		return true
+		if now-c.posted < lostPost {
+			return true
+		}
+		c.post++
 	}
+	c.posted = now
 	for range c.peers {
 		if p := c.peers[c.post%len(c.peers)]; !p.dead.Load() && p.wire.post(c.tick) {
 			return true
@@ -193,16 +202,22 @@ func (r *pacer) end() {
 	runtime.GOMAXPROCS(r.procs)
 	for _, c := range r.courses {
 		done := make(chan struct{})
-		last := c.tick
-		c.tick = func() { last(); close(done) }
+		last, once := c.tick, sync.Once{}
+		c.tick = func() { last(); once.Do(func() { close(done) }) }
 		c.awaiting.Store(false)
-		if c.wake() {
-			select {
-			case <-done:
-			case <-time.After(lastTime): // the connection has ended that it was posted to
-			}
-		}
+		c.finish(done)
 		c.over.Store(true)
+	}
+}
+
+// finish wakes the loop for the last time, until done is closed or no connection is left.
+func (c *course) finish(done <-chan struct{}) {
+	for begin := clock(); clock()-begin < lastTime && c.wake(clock()); {
+		select {
+		case <-done:
+			return
+		case <-time.After(lostPost):
+		}
 	}
 }
 
