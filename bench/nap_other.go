@@ -4,6 +4,6 @@ package bench
 
 import "time"
 
-func sharpen() {}
+func sharpen() (blunt func()) { return func() {} }
 
 func nap(d time.Duration) { time.Sleep(d) }

@@ -154,10 +154,12 @@ const (
 	longestNap  = 5 * time.Millisecond
 )
 
-// run sleeps and wakes. The goroutine keeps its thread, which ends with it.
+// run sleeps and wakes, on a thread of its own meanwhile. The thread lives on: processes die with the one that started them
+// (see ChildAttr), and this may have been it.
 func (r *pacer) run() {
 	runtime.LockOSThread()
-	sharpen()
+	defer runtime.UnlockOSThread()
+	defer sharpen()()
 	for !r.quit.Load() {
 		now := clock()
 		wake := now + longestNap
