@@ -208,7 +208,7 @@ func TestWrongCommandLinesNameTheFlagAndExitWith2(t *testing.T) {
 		"load --subscribers 10":                            "--subscribers: only with --mode fanout",
 		"load --publishers 1":                              "--publishers: only with --mode fanout",
 		"load --not-reading 0":                             "--not-reading: only with --mode fanout",
-		"load --payload-kind xml":                          `--payload-kind: "xml" is not random or json`,
+		"load --payload-kind xml":                          `--payload-kind: "xml" is none of random, json, cjk`,
 		"bench --payload-kind xml":                         "--payload-kind",
 		"bench --compress on":                              "--compress",
 		"bench --duration 0s":                              "--duration",

@@ -187,7 +187,7 @@ func TestServeListensOnAUnixSocket(t *testing.T) {
 // snapshotWhen asks a server for its counts until they are as they must get to be; loops publish them when they rest.
 func snapshotWhen(t *testing.T, metrics string, ok func(bench.Snapshot) bool) (shot bench.Snapshot) {
 	t.Helper()
-	for end := time.Now().Add(patience); !ok(shot); {
+	for end := time.Now().Add(patience); shot.Engine == nil || !ok(shot); {
 		res, err := http.Get(metrics + "stats?gc=1")
 		if err != nil {
 			t.Fatal(err)
