@@ -13,7 +13,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -162,18 +161,10 @@ func TestOutOfDescriptors(t *testing.T) {
 	served(in)
 }
 
-// setLimit bridges the types that systems give the same field.
-func setLimit[T int64 | uint64](field *T, n uint64) { *field = T(n) }
-
 func serveWithFewDescriptors(t *testing.T) {
-	var n uint64
+	var n int
 	fmt.Sscan(os.Getenv(childLimit), &n)
-	var limit syscall.Rlimit
-	setLimit(&limit.Cur, n)
-	setLimit(&limit.Max, n)
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
+	limitDescriptors(t, n)
 	e, err := engine.New(engine.WithLoops(2), engine.WithMaxConns(0))
 	if err != nil {
 		t.Fatal(err)

@@ -15,7 +15,6 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
@@ -237,15 +236,7 @@ func (c *client) echoes(payloads ...[]byte) {
 // useUpDescriptors leaves the process without a free descriptor until giveBack is called.
 func useUpDescriptors(t *testing.T) (giveBack func()) {
 	t.Helper()
-	var was, now syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &was); err != nil {
-		t.Fatal(err)
-	}
-	now = was
-	setLimit(&now.Cur, uint64(descriptors()+100))
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &now); err != nil {
-		t.Fatal(err)
-	}
+	setBack := limitDescriptors(t, descriptors()+100)
 	var files []*os.File
 	for {
 		f, err := os.Open(os.DevNull)
@@ -255,9 +246,7 @@ func useUpDescriptors(t *testing.T) (giveBack func()) {
 		files = append(files, f)
 	}
 	return func() {
-		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &was); err != nil {
-			t.Error(err)
-		}
+		setBack()
 		for _, f := range files {
 			f.Close()
 		}

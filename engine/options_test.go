@@ -20,6 +20,9 @@ import (
 
 const tenDays = 240 * time.Hour
 
+// mostQueued is how many bytes WithSessionQueue takes, as far as an int can say so; one more is negative where it can not.
+var mostQueued = min(1<<40, math.MaxInt)
+
 // optionBounds are values of every option that has bounds: the last ones inside, the first ones outside.
 var optionBounds = []struct {
 	name    string
@@ -49,9 +52,9 @@ var optionBounds = []struct {
 	{"WithLifetime", settings(engine.WithLifetime, 0, 1, tenDays), settings(engine.WithLifetime, -1, tenDays+1)},
 	{"WithCloseTimeout", settings(engine.WithCloseTimeout, time.Millisecond, tenDays), settings(engine.WithCloseTimeout, 0, -1, time.Millisecond-1, tenDays+1)},
 	{"WithWriteTimeout", settings(engine.WithWriteTimeout, 0, 1, tenDays), settings(engine.WithWriteTimeout, -1, tenDays+1)},
-	{"WithSessionQueue", []engine.Option{engine.WithSessionQueue(1, 1), engine.WithSessionQueue(1e6, 1<<40)},
+	{"WithSessionQueue", []engine.Option{engine.WithSessionQueue(1, 1), engine.WithSessionQueue(1e6, mostQueued)},
 		[]engine.Option{engine.WithSessionQueue(0, 1), engine.WithSessionQueue(-1, 1), engine.WithSessionQueue(1e6+1, 1), engine.WithSessionQueue(1, 0),
-			engine.WithSessionQueue(1, -1), engine.WithSessionQueue(1, 1<<40+1)}},
+			engine.WithSessionQueue(1, -1), engine.WithSessionQueue(1, mostQueued+1)}},
 	{"WithOverflow", []engine.Option{engine.WithOverflow(engine.OverflowSuspend, engine.OverflowClose), engine.WithOverflow(engine.OverflowClose, engine.OverflowSuspend)},
 		[]engine.Option{engine.WithOverflow(2, engine.OverflowSuspend), engine.WithOverflow(engine.OverflowSuspend, 2), engine.WithOverflow(255, 255)}},
 	{"WithCodec", settings(engine.WithCodec, engine.JSON, engine.Codec(tagged('x'))), settings(engine.WithCodec, engine.Codec(nil))},

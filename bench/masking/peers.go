@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"time"
 
 	coder "github.com/coder/websocket"
@@ -22,7 +21,11 @@ type writer func(payload []byte) error
 
 // gorillaWriter's buffer holds the largest message, so that each is one frame.
 func gorillaWriter() (writer, error) {
-	c, _, err := gorilla.NewClient(newSink(), &url.URL{Scheme: "ws", Host: "sink", Path: "/"}, nil, 4096, largest+64)
+	dialer := gorilla.Dialer{
+		NetDialContext:  func(context.Context, string, string) (net.Conn, error) { return newSink(), nil },
+		WriteBufferSize: largest + 64,
+	}
+	c, _, err := dialer.Dial("ws://sink/", nil)
 	if err != nil {
 		return nil, err
 	}
