@@ -37,7 +37,7 @@ func openPoller() (*poller, error) {
 		return nil, os.NewSyscallError("eventfd", err)
 	}
 	p := &poller{epfd: epfd, wakefd: wakefd}
-	if err := p.add(wakefd); err != nil {
+	if err := p.watch(wakefd, unix.EPOLLIN|unix.EPOLLET); err != nil {
 		p.close()
 		return nil, err
 	}
@@ -58,7 +58,11 @@ const shortReadEmpties = true
 // add watches fd for everything, edge-triggered: no system call when a connection pauses or has a backlog, and the kernel
 // need not look again at each descriptor that was ready, to find that it is not.
 func (p *poller) add(fd int) error {
-	ev := unix.EpollEvent{Fd: int32(fd), Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET}
+	return p.watch(fd, unix.EPOLLIN|unix.EPOLLPRI|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
+}
+
+func (p *poller) watch(fd int, events uint32) error {
+	ev := unix.EpollEvent{Fd: int32(fd), Events: events}
 	return os.NewSyscallError("epoll_ctl add", unix.EpollCtl(p.epfd, unix.EPOLL_CTL_ADD, fd, &ev))
 }
 
@@ -113,19 +117,17 @@ func (p *poller) run(l *Loop) error {
 		for i := range n {
 			ev := &p.events[i]
 			if int(ev.Fd) == p.wakefd {
-				var drain [8]byte
-				unix.Read(p.wakefd, drain[:])
-				continue
+				continue // each write is an edge, read or not
 			}
 			var r readiness
-			if ev.Events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+			if ev.Events&(unix.EPOLLIN|unix.EPOLLPRI|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 				r |= isReadable
 			}
 			if ev.Events&unix.EPOLLOUT != 0 {
 				r |= isWritable
 			}
-			if ev.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
-				r |= isEnding
+			if ev.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR|unix.EPOLLPRI) != 0 {
+				r |= isEnding // or urgent data, at which a read stops short (tcp(7))
 				if ev.Events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 					r |= isBroken
 				}
