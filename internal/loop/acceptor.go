@@ -152,6 +152,7 @@ func (e *listener) accept() {
 		return // or it was asked for before the listener was closed
 	}
 	g := e.loop.group
+	mayNotBlock(e.fd)
 	for range acceptBatch {
 		fd, remote, err := e.next()
 		if err != nil {

@@ -242,3 +242,22 @@ func TestStoppingAmidManyClientsLeavesNothing(t *testing.T) {
 		within(t, dialed)
 	}
 }
+
+// Whoever asks for the descriptor of a listener's file, to pass it on to another process, makes the listener block, also
+// for the loop that accepts from it.
+func TestAListenerThatWasMadeToBlockDoesNotHoldUpItsLoop(t *testing.T) {
+	ln := listen(t)
+	a := startAccepting(t, ln, loop.Config{})
+	c, _ := a.open()
+	f, err := ln.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	f.Fd()
+	for range 3 {
+		a.open()
+		c.Write([]byte("x"))
+		expect(t, c, []byte("x"))
+	}
+}

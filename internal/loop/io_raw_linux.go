@@ -57,9 +57,10 @@ func transfer(trap uintptr, fd int, p []byte) (n int, errno syscall.Errno) {
 	return int(r), errno
 }
 
-// acceptUnnamed is accept without the peer's address, and allocates nothing.
+// acceptUnnamed is accept without the peer's address, and allocates nothing. The runtime is told: a listener that was made
+// to block a moment ago must not hold up more than its loop.
 func acceptUnnamed(fd int) (nfd int, err error) {
-	r, _, errno := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	r, _, errno := syscall.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 	if errno != 0 {
 		return -1, errno
 	}

@@ -19,6 +19,10 @@ func shutdownWrite(fd int) error {
 	return os.NewSyscallError("shutdown", unix.Shutdown(fd, unix.SHUT_WR))
 }
 
+// mayNotBlock undoes what os.File.Fd does to a listener whose descriptor is passed on to another process: the mode belongs
+// to the socket, not to one descriptor of it, and accept would hold up the loop until somebody comes.
+func mayNotBlock(fd int) { unix.SetNonblock(fd, true) }
+
 // accept takes one connection off a listening descriptor; the new one is non-blocking and close-on-exec.
 func accept(fd int) (nfd int, remote unix.Sockaddr, err error) { return socket.Accept(fd) }
 

@@ -25,6 +25,7 @@ func send(int, []byte) (int, error)                         { return 0, ErrUnsup
 func sendVector(int, *vector) (int, error)                  { return 0, ErrUnsupported }
 func closeFD(int)                                           {}
 func shutdownWrite(int) error                               { return ErrUnsupported }
+func mayNotBlock(int)                                       {}
 func accept(int) (int, sockaddr, error)                     { return -1, nil, ErrUnsupported }
 func acceptUnnamed(int) (int, error)                        { return -1, ErrUnsupported }
 func acceptFault(error) acceptFailure                       { return acceptNone }
