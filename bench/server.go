@@ -10,21 +10,16 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"strings"
-	"sync"
 	"time"
 )
 
 // Server is a `zeroframe serve` in a child process.
 type Server struct {
-	command *exec.Cmd
+	child
 	url     string // ws://host:port, without a path
 	metrics string // http://host:port
 	client  *http.Client
-	errors  *tail
-	exited  chan struct{}
-	err     error // of the process, once exited is closed
 }
 
 const (
@@ -35,30 +30,13 @@ const (
 // StartServer runs a command that prints, as `zeroframe serve --metrics` does, where it listens and where its metrics
 // are. env is added to the environment. core is the processor to keep it on; negative: any.
 func StartServer(ctx context.Context, command, env []string, core int) (*Server, error) {
-	s := &Server{
-		command: exec.Command(command[0], command[1:]...),
-		client:  &http.Client{Timeout: 30 * time.Second},
-		errors:  new(tail),
-		exited:  make(chan struct{}),
-	}
+	s := &Server{child: newChild(command), client: &http.Client{Timeout: 30 * time.Second}}
 	s.command.Env = append(os.Environ(), env...)
-	s.command.SysProcAttr = ChildAttr()
-	s.command.Stderr = s.errors
-	out, in, err := os.Pipe()
+	out, err := s.start(core)
 	if err != nil {
-		return nil, err
-	}
-	s.command.Stdout = in
-	err = OnCore(core, s.command.Start)
-	in.Close()
-	if err != nil {
-		out.Close()
 		return nil, fmt.Errorf("start the server: %w", err)
 	}
-	go func() {
-		s.err = s.command.Wait()
-		close(s.exited)
-	}()
+	go s.reap()
 	ready := make(chan struct{})
 	go s.readAddresses(out, ready)
 	timer := time.NewTimer(startTime)
@@ -67,9 +45,9 @@ func StartServer(ctx context.Context, command, env []string, core int) (*Server,
 	case <-ready:
 		return s, nil
 	case <-s.exited:
-		err = fmt.Errorf("the server ended at once: %w%s", errors.Join(s.err), s.errors)
+		err = fmt.Errorf("the server %w", s.ended())
 	case <-timer.C:
-		err = fmt.Errorf("the server does not say where it listens after %v%s", startTime, s.errors)
+		err = fmt.Errorf("the server does not say where it listens after %v%v", startTime, &s.printed)
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
@@ -123,7 +101,7 @@ func (s *Server) Snapshot(ctx context.Context, collect bool) (*Snapshot, error) 
 	if err != nil {
 		select {
 		case <-s.exited:
-			return nil, fmt.Errorf("the server has ended: %w%s", errors.Join(s.err), s.errors)
+			return nil, fmt.Errorf("the server %w", s.ended())
 		default:
 		}
 		return nil, fmt.Errorf("ask the server for its counts: %w", err)
@@ -172,45 +150,5 @@ func (s *Server) Profile(ctx context.Context, d time.Duration, file string) (err
 func (s *Server) Stop() error {
 	defer s.client.CloseIdleConnections()
 	s.command.Process.Signal(os.Interrupt)
-	timer := time.NewTimer(stopTime)
-	defer timer.Stop()
-	select {
-	case <-s.exited:
-	case <-timer.C:
-		s.command.Process.Kill()
-		<-s.exited
-		return fmt.Errorf("the server did not shut down within %v and was killed%s", stopTime, s.errors)
-	}
-	if s.err != nil {
-		return fmt.Errorf("the server ended with %w%s", s.err, s.errors)
-	}
-	return nil
-}
-
-// tail keeps the last that was written to it.
-type tail struct {
-	sync.Mutex
-	b []byte
-}
-
-const tailSize = 4 << 10
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.Lock()
-	defer t.Unlock()
-	t.b = append(t.b, p...)
-	if len(t.b) > tailSize {
-		t.b = append(t.b[:0], t.b[len(t.b)-tailSize:]...)
-	}
-	return len(p), nil
-}
-
-// String returns it as the end of a message.
-func (t *tail) String() string {
-	t.Lock()
-	defer t.Unlock()
-	if s := strings.TrimSpace(string(t.b)); s != "" {
-		return "; it printed:\n" + s
-	}
-	return ""
+	return s.wait("the server", stopTime)
 }

@@ -1,20 +1,14 @@
 package bench
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -68,9 +62,7 @@ func (s *socketSoak) startServers(ctx context.Context) error {
 			return err
 		}
 		s.servers = append(s.servers, server)
-		s.watch(server.exited, func() error {
-			return fmt.Errorf("a server process has ended: %w%s", errors.Join(server.err), server.errors)
-		})
+		s.watch(&server.child, "a server process")
 		listen = strings.TrimPrefix(server.URL(""), "ws://")
 	}
 	return nil
@@ -85,9 +77,7 @@ func (s *socketSoak) startClients() error {
 			return err
 		}
 		s.clients = append(s.clients, p)
-		s.watch(p.exited, func() error {
-			return fmt.Errorf("a client process has ended: %w%s", errors.Join(p.err), p.errors)
-		})
+		s.watch(&p.child, "a client process")
 		order := soakOrder{
 			Do: soakOpen, URL: s.servers[0].URL("/echo"), Conns: s.plan.connsOf(i),
 			PingInterval: s.config.PingInterval, Tolerance: s.config.Tolerance,
@@ -214,7 +204,7 @@ func (s *socketSoak) cpu() (servers, clients float64) {
 		servers += t.Seconds()
 	}
 	for _, p := range s.clients {
-		t, _ := CPUOf(p.command.Process.Pid)
+		t, _ := CPUOf(p.PID())
 		clients += t.Seconds()
 	}
 	return servers, clients
@@ -229,8 +219,8 @@ func cpuIn(list []*Snapshot) (seconds float64) {
 
 func (s *socketSoak) residentClients(side *SoakSide) {
 	for _, p := range s.clients {
-		side.RSS += ResidentOf(p.command.Process.Pid)
-		side.RSSPeak += peakOf(p.command.Process.Pid)
+		side.RSS += ResidentOf(p.PID())
+		side.RSSPeak += peakOf(p.PID())
 	}
 }
 
@@ -292,11 +282,11 @@ func (s *socketSoak) pings() (n uint64) {
 }
 
 // watch tells lost when a process ends before its time.
-func (s *socketSoak) watch(exited <-chan struct{}, why func() error) {
+func (s *socketSoak) watch(c *child, who string) {
 	go func() {
-		<-exited
+		<-c.exited
 		select {
-		case s.lost <- why():
+		case s.lost <- fmt.Errorf("%s %w", who, c.ended()):
 		default: // another was first
 		}
 	}()
@@ -309,7 +299,7 @@ func (s *socketSoak) stop() error {
 		p.in.Close()
 	}
 	for _, p := range s.clients {
-		errs = append(errs, p.wait())
+		errs = append(errs, p.wait("a client process", goneTime))
 	}
 	stopped := make([]error, len(s.servers))
 	var all sync.WaitGroup
@@ -318,95 +308,4 @@ func (s *socketSoak) stop() error {
 	}
 	all.Wait()
 	return errors.Join(append(errs, stopped...)...)
-}
-
-// soakProcess is a client process.
-type soakProcess struct {
-	command *exec.Cmd
-	in      io.WriteCloser
-	errors  *tail
-	news    atomic.Pointer[soakNews]
-	done    atomic.Pointer[string] // the order carried out last
-	exited  chan struct{}
-	err     error // of the process, once exited is closed
-}
-
-func startSoakProcess(command []string) (*soakProcess, error) {
-	p := &soakProcess{command: exec.Command(command[0], command[1:]...), errors: new(tail), exited: make(chan struct{})}
-	p.news.Store(new(soakNews))
-	p.done.Store(new(string))
-	p.command.SysProcAttr = ChildAttr()
-	p.command.Stderr = p.errors
-	in, err := p.command.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	p.in = in
-	out, pipe, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	p.command.Stdout = pipe
-	err = OnCore(-1, p.command.Start)
-	pipe.Close()
-	if err != nil {
-		out.Close()
-		return nil, fmt.Errorf("start the clients: %w", err)
-	}
-	go func() {
-		p.read(out)
-		p.err = p.command.Wait()
-		close(p.exited)
-	}()
-	return p, nil
-}
-
-// read keeps the latest news until there are no more.
-func (p *soakProcess) read(out *os.File) {
-	defer out.Close()
-	for d := json.NewDecoder(out); ; {
-		n := new(soakNews)
-		if d.Decode(n) != nil {
-			return
-		}
-		old := p.news.Load()
-		n.Error = cmp.Or(n.Error, old.Error)
-		n.Books = cmp.Or(n.Books, old.Books)
-		p.news.Store(n)
-		if n.Did != "" {
-			p.done.Store(&n.Did)
-		}
-	}
-}
-
-func (p *soakProcess) latest() *soakNews { return p.news.Load() }
-
-// did reports whether an order was carried out, and is the last that was.
-func (p *soakProcess) did(do string) bool { return *p.done.Load() == do }
-
-func (p *soakProcess) order(o soakOrder) error {
-	if err := json.NewEncoder(p.in).Encode(o); err != nil {
-		return fmt.Errorf("a client process takes no orders: %w%s", err, p.errors)
-	}
-	return nil
-}
-
-// goneTime is how long a client process may take to end: it closes its connections first, while all others close theirs.
-const goneTime = time.Minute
-
-// wait waits for the end of a process whose input was closed, and kills it if that does not come.
-func (p *soakProcess) wait() error {
-	timer := time.NewTimer(goneTime)
-	defer timer.Stop()
-	select {
-	case <-p.exited:
-	case <-timer.C:
-		p.command.Process.Kill()
-		<-p.exited
-		return fmt.Errorf("a client process did not end within %v and was killed%s", goneTime, p.errors)
-	}
-	if p.err != nil {
-		return fmt.Errorf("a client process ended with %w%s", p.err, p.errors)
-	}
-	return nil
 }

@@ -27,7 +27,7 @@ type Process struct {
 	URL     string         // ws:// or wss://; tcp:// of a plain echo
 
 	command *exec.Cmd
-	printed tail          // what it printed and nobody was to read
+	printed bench.Tail    // what it printed and nobody was to read
 	exited  chan struct{} // closed when it has ended
 	err     error         // how, then
 
@@ -194,34 +194,6 @@ func (p *Process) Collect() (live float64, err error) {
 		return 0, err
 	}
 	return float64(shot.Process.LiveHeap), nil
-}
-
-// tail keeps the last that was written to it.
-type tail struct {
-	sync.Mutex
-	b []byte
-}
-
-const tailSize = 4 << 10
-
-func (t *tail) Write(b []byte) (int, error) {
-	t.Lock()
-	defer t.Unlock()
-	t.b = append(t.b, b...)
-	if len(t.b) > tailSize {
-		t.b = append(t.b[:0], t.b[len(t.b)-tailSize:]...)
-	}
-	return len(b), nil
-}
-
-// String returns it as the end of a message.
-func (t *tail) String() string {
-	t.Lock()
-	defer t.Unlock()
-	if s := strings.TrimSpace(string(t.b)); s != "" {
-		return "; it printed:\n" + s
-	}
-	return "; it printed nothing"
 }
 
 // Command returns the words that it was started with, its path first.

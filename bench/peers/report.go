@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 
 	"zeroframe/bench"
@@ -37,17 +36,16 @@ func PrintHead(serverCore int) {
 // ClientBoundNote explains the mark of rows for which bench.ClientBound holds.
 const ClientBoundNote = "* The load had no time left and the server had: the rate is the load's limit, the cost stands."
 
-// Median returns the middle of what f makes of each; 0 of none.
+// Median returns the median of what f makes of each; 0 of none.
 func Median[T any](list []T, f func(T) float64) float64 {
-	if len(list) == 0 {
-		return 0
-	}
 	values := make([]float64, len(list))
 	for i, v := range list {
 		values[i] = f(v)
 	}
-	slices.Sort(values)
-	return values[len(values)/2]
+	if spread := bench.SpreadOf(values); spread != nil {
+		return spread.Median
+	}
+	return 0
 }
 
 // PrintTableHead prints a head of a table in Markdown, and the line under it.

@@ -27,9 +27,9 @@ const (
 type Mode string
 
 const (
-	Off        Mode = "off"
-	NoTakeover Mode = "no takeover"
-	Takeover   Mode = "takeover"
+	Off        Mode = "off"         // nothing is compressed
+	NoTakeover Mode = "no takeover" // each message for itself
+	Takeover   Mode = "takeover"    // with what was sent before for context
 )
 
 // Options are what is asked of a server.

@@ -87,7 +87,7 @@ func TestASoakWithoutRoomStartsNothing(t *testing.T) {
 }
 
 func TestASoakWhoseProcessesEndSaysSo(t *testing.T) {
-	for command, want := range map[string]string{"serve": "server process has ended", "soak-clients": "client process has ended"} {
+	for command, want := range map[string]string{"serve": "a server process ended with signal: killed", "soak-clients": "a client process ended with signal: killed"} {
 		p := start(t, strings.Fields("soak --conns 10 --processes 1 --duration 1h --echoes 0")...)
 		p.line("opened") // said once all are open
 		child := childOf(t, p.Process.Pid, command)
