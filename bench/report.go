@@ -56,7 +56,7 @@ func (r *Report) writeHead(p *printer) {
 		r.Server.GoVersion, r.Server.GOMAXPROCS, r.Server.GOGC, r.Server.Loops, plural(r.Server.Loops), r.where(0))
 	p.printf("load     in the command's process: %s, GOMAXPROCS=%d, GOGC=%s, %d loop%s%s\n",
 		r.Client.GoVersion, r.Client.GOMAXPROCS, r.Client.GOGC, r.Client.Loops, plural(r.Client.Loops), r.where(1))
-	p.printf("         closed loop, masked binary messages of %v, every echo compared with what was sent\n", r.Kind)
+	p.printf("         closed loop, masked binary messages of %v, unless a row says otherwise; every echo compared with what was sent\n", r.Kind)
 	p.printf("rows     connections x payload x messages in flight; %v each after %v of warm-up, up to %d times until pools are full\n", r.Duration, r.Warmup, maxWarmups)
 	p.printf("machine  %v\n\n", r.Machine)
 }
