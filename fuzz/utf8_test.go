@@ -11,7 +11,7 @@ import (
 
 // FuzzUTF8 checks validation in pieces, with and without unmasking, against
 // unicode/utf8 at every piece: refused exactly when no continuation could help,
-// complete exactly when the text so far is valid. It unmasks with every kernel that the processor can run.
+// complete exactly when the text so far is valid. It uses every kernel that the processor can run.
 func FuzzUTF8(f *testing.F) {
 	kernels := utf8x.Kernels()
 	f.Cleanup(func() { utf8x.Force(kernels[0]) })
@@ -27,10 +27,9 @@ func FuzzUTF8(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte, key uint32, step byte) {
 		masked := bytes.Clone(text)
 		mask.XOR(masked, key, 0)
-		var plain utf8x.State
 		size := int(step) + 1
 		boundary := 0 // text[:boundary] is whole runes
-		fused := make([]utf8x.State, len(kernels))
+		plain, fused := make([]utf8x.State, len(kernels)), make([]utf8x.State, len(kernels))
 		wires := make([][]byte, len(kernels))
 		for i := range wires {
 			wires[i] = bytes.Clone(masked)
@@ -40,11 +39,11 @@ func FuzzUTF8(f *testing.F) {
 			var ok bool
 			boundary, ok = wholeRunes(text[:end], boundary)
 			complete := ok && boundary == end
-			if got := plain.Next(text[at:end]); got != ok || plain.Complete() != complete {
-				t.Fatalf("Next to %d: %v, complete %v; want %v, %v", end, got, plain.Complete(), ok, complete)
-			}
 			for i, name := range kernels {
 				utf8x.Force(name)
+				if got := plain[i].Next(text[at:end]); got != ok || plain[i].Complete() != complete {
+					t.Fatalf("%s: Next to %d: %v, complete %v; want %v, %v", name, end, got, plain[i].Complete(), ok, complete)
+				}
 				piece := wires[i][at:end]
 				if got := utf8x.Unmask(piece, key, at, &fused[i]); got != ok || fused[i].Complete() != complete {
 					t.Fatalf("%s: Unmask to %d: %v, complete %v; want %v, %v", name, end, got, fused[i].Complete(), ok, complete)
@@ -57,8 +56,11 @@ func FuzzUTF8(f *testing.F) {
 				break
 			}
 		}
-		if got := utf8x.Valid(text); got != utf8.Valid(text) {
-			t.Fatalf("Valid = %v", got)
+		for _, name := range kernels {
+			utf8x.Force(name)
+			if got := utf8x.Valid(text); got != utf8.Valid(text) {
+				t.Fatalf("%s: Valid = %v", name, got)
+			}
 		}
 	})
 }

@@ -20,7 +20,7 @@ type State uint32
 // and stays false from then on, for empty pieces too. b is only read and not
 // kept; nothing is allocated.
 func (s *State) Next(b []byte) bool {
-	*s = advance(*s, b)
+	*s = after(*s, b)
 	return *s != refused
 }
 
@@ -30,7 +30,7 @@ func (s State) Complete() bool { return s == boundary }
 
 // Valid reports whether b as a whole is valid UTF-8. It may be called from any
 // goroutine.
-func Valid(b []byte) bool { return advance(boundary, b) == boundary }
+func Valid(b []byte) bool { return after(boundary, b) == boundary }
 
 // The states of the automaton, one for each set of bytes that may come next.
 // The value of a state is the place of its 6-bit field in a word of transitions.
@@ -81,6 +81,28 @@ var transitions = func() (t [256]uint64) {
 
 // step is the state after one more byte.
 func step(s State, c byte) State { return State(transitions[c]>>s) & 63 }
+
+// after is the state after b, by vectors where b is long enough for them.
+func after(s State, b []byte) State {
+	if !useVector || len(b) < vectorMin {
+		return advance(s, b)
+	}
+	for s != boundary { // a vector begins at a rune boundary; it is 3 bytes away at most
+		if s == refused {
+			return refused
+		}
+		s = step(s, b[0])
+		b = b[1:]
+	}
+	n := len(b)
+	if n < vectorMin {
+		return advance(boundary, b)
+	}
+	if !judgeVector(b) {
+		return refused
+	}
+	return ending(binary.LittleEndian.Uint32(b[n-4:]))
+}
 
 // highBits selects the bit that no ASCII byte has.
 const highBits = 0x8080808080808080

@@ -35,51 +35,55 @@ func TestEverySequenceIsJudgedExactlyAtEveryCut(t *testing.T) {
 	})
 }
 
-// The blocks of 32 and 8 bytes that pass over ASCII must not shift a verdict.
+// The vectors, and the blocks of 32 and 8 bytes that pass over ASCII, must not shift a verdict.
 func TestSequencesAreJudgedExactlyAtEveryPlaceInABlock(t *testing.T) {
-	interesting := []string{
-		"é", "\xC2", "\xC1", "\xFF", "\x80", "€", "\xE2\x82", "\xE0\x9F", "\xE0\xA0\x80", "\xED\x9F\xBF", "\xED\xA0",
-		"😀", "\xF0\x8F", "\xF0\x90\x80", "\xF4\x8F\xBF\xBF", "\xF4\x90", "\xF5", "\xE2\x82a", "\xF0\x9F\x98a",
-	}
-	var v verdicts
-	for _, seq := range interesting {
-		for before := range 72 {
-			for _, after := range []int{0, 1, 7, 8, 31, 32, 40} {
-				b := []byte(strings.Repeat("a", before) + seq + strings.Repeat("z", after))
-				judge(b, &v)
-				for cut := before; cut <= before+len(seq); cut++ {
-					var s State
-					if ok := s.Next(b[:cut]); ok != v.ok[cut] || s.Complete() != v.complete[cut] {
-						t.Fatalf("%q cut at %d: wrong before the cut", b, cut)
-					}
-					if ok := s.Next(b[cut:]); ok != v.ok[len(b)] || s.Complete() != v.complete[len(b)] {
-						t.Fatalf("%q cut at %d: wrong at the end", b, cut)
+	onEveryKernel(t, func(t *testing.T) {
+		interesting := []string{
+			"é", "\xC2", "\xC1", "\xFF", "\x80", "€", "\xE2\x82", "\xE0\x9F", "\xE0\xA0\x80", "\xED\x9F\xBF", "\xED\xA0",
+			"😀", "\xF0\x8F", "\xF0\x90\x80", "\xF4\x8F\xBF\xBF", "\xF4\x90", "\xF5", "\xE2\x82a", "\xF0\x9F\x98a",
+		}
+		var v verdicts
+		for _, seq := range interesting {
+			for before := range 72 {
+				for _, after := range []int{0, 1, 7, 8, 31, 32, 40} {
+					b := []byte(strings.Repeat("a", before) + seq + strings.Repeat("z", after))
+					judge(b, &v)
+					for cut := before; cut <= before+len(seq); cut++ {
+						var s State
+						if ok := s.Next(b[:cut]); ok != v.ok[cut] || s.Complete() != v.complete[cut] {
+							t.Fatalf("%q cut at %d: wrong before the cut", b, cut)
+						}
+						if ok := s.Next(b[cut:]); ok != v.ok[len(b)] || s.Complete() != v.complete[len(b)] {
+							t.Fatalf("%q cut at %d: wrong at the end", b, cut)
+						}
 					}
 				}
 			}
 		}
-	}
+	})
 }
 
 func TestRandomTextIsJudgedExactlyAtEveryCut(t *testing.T) {
-	r := rand.New(rand.NewPCG(5, 6))
-	var v verdicts
-	for range 1000 {
-		b := mix(r, r.IntN(200))
-		judge(b, &v)
-		for cut := 0; cut <= len(b); cut++ {
-			var s State
-			if ok := s.Next(b[:cut]); ok != v.ok[cut] || s.Complete() != v.complete[cut] {
-				t.Fatalf("% x cut at %d: wrong before the cut", b, cut)
+	onEveryKernel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(5, 6))
+		var v verdicts
+		for range 1000 {
+			b := mix(r, r.IntN(200))
+			judge(b, &v)
+			for cut := 0; cut <= len(b); cut++ {
+				var s State
+				if ok := s.Next(b[:cut]); ok != v.ok[cut] || s.Complete() != v.complete[cut] {
+					t.Fatalf("% x cut at %d: wrong before the cut", b, cut)
+				}
+				if ok := s.Next(b[cut:]); ok != v.ok[len(b)] || s.Complete() != v.complete[len(b)] {
+					t.Fatalf("% x cut at %d: wrong at the end", b, cut)
+				}
 			}
-			if ok := s.Next(b[cut:]); ok != v.ok[len(b)] || s.Complete() != v.complete[len(b)] {
-				t.Fatalf("% x cut at %d: wrong at the end", b, cut)
+			if Valid(b) != utf8.Valid(b) {
+				t.Fatalf("Valid(% x) is %v", b, Valid(b))
 			}
 		}
-		if Valid(b) != utf8.Valid(b) {
-			t.Fatalf("Valid(% x) is %v", b, Valid(b))
-		}
-	}
+	})
 }
 
 func TestRefusalIsFinal(t *testing.T) {
@@ -147,6 +151,8 @@ func words(first rune, count, n int) []byte {
 }
 
 func BenchmarkValid(b *testing.B) {
+	names := Kernels()
+	defer Force(names[0])
 	for _, c := range benchTexts {
 		b.Run(c.name+"/utf8", func(b *testing.B) {
 			b.ReportAllocs()
@@ -157,14 +163,18 @@ func BenchmarkValid(b *testing.B) {
 				}
 			}
 		})
-		b.Run(c.name+"/utf8x", func(b *testing.B) {
-			b.ReportAllocs()
-			b.SetBytes(int64(len(c.text)))
-			for range b.N {
-				if !Valid(c.text) {
-					b.Fatal("refused")
+		for _, name := range names {
+			Force(name)
+			b.Run(c.name+"/"+name, func(b *testing.B) {
+				b.ReportAllocs()
+				b.SetBytes(int64(len(c.text)))
+				for range b.N {
+					if !Valid(c.text) {
+						b.Fatal("refused")
+					}
 				}
-			}
-		})
+			})
+		}
+		Force(names[0])
 	}
 }

@@ -67,6 +67,24 @@ func unmaskAVX2(p *byte, n int, key uint32) (ok bool)
 //go:noescape
 func unmaskAVX512(p *byte, n int, key uint32) (ok bool)
 
+// judgeVector is unmaskVector for text that is not masked.
+func judgeVector(b []byte) (ok bool) {
+	if useAVX512 {
+		return judgeAVX512(unsafe.SliceData(b), len(b))
+	}
+	return judgeAVX2(unsafe.SliceData(b), len(b))
+}
+
+// judgeAVX2 is judgeVector for n >= 32.
+//
+//go:noescape
+func judgeAVX2(p *byte, n int) (ok bool)
+
+// judgeAVX512 is judgeVector for n >= 1.
+//
+//go:noescape
+func judgeAVX512(p *byte, n int) (ok bool)
+
 func vectorKernels() (names []string) {
 	if hasAVX512 {
 		names = append(names, "AVX-512")

@@ -2,7 +2,7 @@
 
 #include "textflag.h"
 
-// Unmasking and validation in one pass, after Keiser and Lemire, "Validating UTF-8 In Less Than One Instruction Per
+// Unmasking and validation in one pass, and validation alone by the same code without a key and stores, after Keiser and Lemire, "Validating UTF-8 In Less Than One Instruction Per
 // Byte" (2021).
 //
 // A pair of neighbouring bytes is classified by three lookups: of the first byte's high and low half and of the second
@@ -74,195 +74,6 @@ GLOBL tops<>(SB), RODATA|NOPTR, $32
 	VPTERNLOGQ $0x80, Z21, Z24, Z23 \ // Z23 = Z21 & Z24 & Z23
 	VPTERNLOGQ $0xF6, Z22, Z23, err   // err |= Z22 ^ Z23
 
-// func unmaskAVX512(p *byte, n int, key uint32) (ok bool)
-//
-// The first loop takes ASCII. At the first vector, or four, with another byte, nothing of which is stored yet, it goes
-// over to the second loop, which judges everything up to the end. It does so at a rune boundary, for ASCII precedes.
-//
-// Long payloads are done in aligned vectors: the first begins before p, and the last goes on after p+n, under a mask.
-// Bytes outside a mask are neither read nor written and cannot fault. Unmasked, they hold bytes of the key, which
-// must not be judged.
-TEXT ·unmaskAVX512(SB), NOSPLIT, $0-25
-	MOVQ         p+0(FP), R8
-	MOVQ         n+8(FP), SI
-	MOVL         key+16(FP), AX
-	VPBROADCASTD AX, Z16           // Z16 = key from p
-	LEAQ         (R8)(SI*1), R10   // R10 = p+n
-	CMPQ         SI, $64
-	JLE          last
-
-	KXNORQ K1, K1, K1
-	CMPQ   SI, $320
-	JLT    first
-
-	MOVQ         R8, CX
-	ANDL         $63, CX           // CX = bytes between the aligned address and p
-	ANDQ         $~63, R8
-	MOVQ         $-1, DX
-	SHLQ         CX, DX
-	KMOVQ        DX, K1
-	SHLL         $3, CX
-	ROLL         CX, AX
-	VPBROADCASTD AX, Z16           // Z16 = key from R8
-
-first:
-	VMOVDQU8.Z (R8), K1, Z17
-	VPXORD     Z16, Z17, Z17
-	VPMOVB2M   Z17, K2
-	KTESTQ     K1, K2
-	JNE        text
-	VMOVDQU8   Z17, K1, (R8)
-	KXNORQ     K1, K1, K1
-	ADDQ       $64, R8
-	LEAQ       -256(R10), R9
-	CMPQ       R8, R9
-	JA         ones
-
-fours:
-	VPXORD     (R8), Z16, Z17
-	VPXORD     64(R8), Z16, Z18
-	VPXORD     128(R8), Z16, Z19
-	VPXORD     192(R8), Z16, Z20
-	VPORD      Z17, Z18, Z21
-	VPTERNLOGD $0xFE, Z19, Z20, Z21 // Z21 |= Z19 | Z20
-	VPMOVB2M   Z21, K2
-	KORTESTQ   K2, K2
-	JNE        text
-	VMOVDQU64  Z17, (R8)
-	VMOVDQU64  Z18, 64(R8)
-	VMOVDQU64  Z19, 128(R8)
-	VMOVDQU64  Z20, 192(R8)
-	ADDQ       $256, R8
-	CMPQ       R8, R9
-	JBE        fours
-
-ones:
-	LEAQ -64(R10), R9
-	CMPQ R8, R9
-	JA   rest
-
-one:
-	VPXORD    (R8), Z16, Z17
-	VPMOVB2M  Z17, K2
-	KORTESTQ  K2, K2
-	JNE       text
-	VMOVDQU64 Z17, (R8)
-	ADDQ      $64, R8
-	CMPQ      R8, R9
-	JBE       one
-
-rest:
-	MOVQ R10, SI
-	SUBQ R8, SI
-	JEQ  ascii
-
-last:
-	// The SI bytes up to the end, at most 64.
-	MOVL       $64, CX
-	SUBL       SI, CX
-	MOVQ       $-1, DX
-	SHRQ       CX, DX
-	KMOVQ      DX, K1
-	VMOVDQU8.Z (R8), K1, Z17
-	VPXORD     Z16, Z17, Z17
-	VPMOVB2M   Z17, K2
-	KTESTQ     K1, K2
-	JNE        text
-	VMOVDQU8   Z17, K1, (R8)
-
-ascii:
-	MOVB $1, ok+24(FP)
-	RET
-
-text:
-	// Z17 = the vector at R8 unmasked, to be judged and stored under the mask K1.
-	LOAD512
-	VPXORQ     Z18, Z18, Z18
-	VPXORQ     Z19, Z19, Z19
-	VMOVDQU8   Z17, K1, (R8)
-	VMOVDQU8.Z Z17, K1, Z17
-	JUDGE512(Z17, Z18, Z19)
-	VMOVDQU8.Z Z19, K1, Z19        // Z19 = mistakes so far
-	ADDQ       $64, R8
-	CMPQ       R8, R10
-	JAE        verdict
-	VMOVDQA64  Z17, Z20            // Z20 = the vector before R8
-	LEAQ       -256(R10), R9
-	CMPQ       R8, R9
-	JA         textOnes
-
-textFours:
-	VPXORD     (R8), Z16, Z17
-	VPXORD     64(R8), Z16, Z18
-	VPXORD     128(R8), Z16, Z21
-	VPXORD     192(R8), Z16, Z22
-	VPORD      Z17, Z18, Z23
-	VPTERNLOGD $0xFE, Z21, Z22, Z23
-	VPMOVB2M   Z23, K2
-	VMOVDQU64  Z17, (R8)
-	VMOVDQU64  Z18, 64(R8)
-	KORTESTQ   K2, K2
-	JNE        textAll
-	VMOVDQU64  Z21, 128(R8)
-	VMOVDQU64  Z22, 192(R8)
-	JUDGE512(Z17, Z20, Z19)        // was what came before complete?
-	VMOVDQA64  Z18, Z20            // as good as the last of the four: ASCII
-	ADDQ       $256, R8
-	CMPQ       R8, R9
-	JBE        textFours
-	JMP        textOnes
-
-textAll:
-	JUDGE512(Z17, Z20, Z19)
-	JUDGE512(Z18, Z17, Z19)
-	VPXORD    128(R8), Z16, Z17
-	VPXORD    192(R8), Z16, Z20
-	VMOVDQU64 Z17, 128(R8)
-	VMOVDQU64 Z20, 192(R8)
-	JUDGE512(Z17, Z18, Z19)
-	JUDGE512(Z20, Z17, Z19)
-	ADDQ      $256, R8
-	CMPQ      R8, R9
-	JBE       textFours
-
-textOnes:
-	LEAQ -64(R10), R9
-	CMPQ R8, R9
-	JA   textRest
-
-textOne:
-	VPXORD    (R8), Z16, Z17
-	VMOVDQU64 Z17, (R8)
-	JUDGE512(Z17, Z20, Z19)
-	VMOVDQA64 Z17, Z20
-	ADDQ      $64, R8
-	CMPQ      R8, R9
-	JBE       textOne
-
-textRest:
-	MOVQ R10, SI
-	SUBQ R8, SI
-	JEQ  verdict
-	MOVL       $64, CX
-	SUBL       SI, CX
-	MOVQ       $-1, DX
-	SHRQ       CX, DX
-	KMOVQ      DX, K1
-	VMOVDQU8.Z (R8), K1, Z17
-	VPXORD     Z16, Z17, Z17
-	VMOVDQU8   Z17, K1, (R8)
-	VMOVDQU8.Z Z17, K1, Z17
-	VPXORQ     Z18, Z18, Z18
-	JUDGE512(Z17, Z20, Z18)
-	VMOVDQU8.Z Z18, K1, Z18
-	VPORQ      Z18, Z19, Z19
-
-verdict:
-	VPTESTMB Z19, Z19, K2
-	KORTESTQ K2, K2
-	SETEQ    ok+24(FP)
-	RET
-
 #define LOAD256 \
 	VBROADCASTI128 classes<>+0x00(SB), Y9  \
 	VBROADCASTI128 classes<>+0x10(SB), Y10 \
@@ -294,193 +105,43 @@ verdict:
 	VPXOR    Y7, around, around        \
 	VPOR     around, err, err
 
+// Of each kernel there are two, by the same code: one unmasks, one only reads.
+
+#define OF_UNMASK ok+24(FP) // where a result is; not below, where go vet would take it for an operand
+#define OF_JUDGE  ok+16(FP)
+
+#define KEY                        key+16(FP)
+#define OK                         OF_UNMASK
+#define STORE(v, at)               VMOVDQU64 v, at
+#define STORE_MASKED(v, which, at) VMOVDQU8 v, which, at
+
+// func unmaskAVX512(p *byte, n int, key uint32) (ok bool)
+TEXT ·unmaskAVX512(SB), NOSPLIT, $0-25
+#include "avx512_amd64.h"
+
+#undef STORE
+#define STORE(v, at) VMOVDQU v, at
+
 // func unmaskAVX2(p *byte, n int, key uint32) (ok bool)
-//
-// The plan is that of unmaskAVX512. There are no masks: the last vector ends with the payload and overlaps the one
-// before it, so that it and the 4 bytes in front of it are loaded before anything is stored, and its bytes are judged
-// in part twice.
 TEXT ·unmaskAVX2(SB), NOSPLIT, $0-25
-	MOVQ p+0(FP), R8
-	MOVQ n+8(FP), SI
-	MOVL key+16(FP), AX
+#include "avx2_amd64.h"
 
-	VMOVD        AX, X0
-	VPBROADCASTD X0, Y0            // Y0 = key from p
-	LEAQ         (R8)(SI*1), R10   // R10 = p+n
-	LEAQ         (SI*8), CX
-	MOVL         AX, DX
-	RORL         CX, DX            // DX = key from p+n, the same from any p+n-4*i
-	VMOVD        DX, X1
-	VPBROADCASTD X1, Y1
-	VPXOR        -32(R10), Y1, Y1  // Y1 = last vector
+#undef KEY
+#undef OK
+#undef STORE
+#undef STORE_MASKED
+#define KEY                        $0
+#define OK                         OF_JUDGE
+#define STORE(v, at)
+#define STORE_MASKED(v, which, at)
 
-	// R11 = the 4 bytes before the last vector, with zeros for what is before p.
-	CMPQ SI, $36
-	JLT  near
-	MOVL -36(R10), R11
-	XORL DX, R11
+// func judgeAVX512(p *byte, n int) (ok bool)
+TEXT ·judgeAVX512(SB), NOSPLIT, $0-17
+#include "avx512_amd64.h"
 
-begin:
-	LEAQ -128(R10), R9
-	CMPQ R8, R9
-	JA   ones
-
-	// Long payloads go on in aligned vectors, the first of which overlaps the one at p.
-	VPXOR     (R8), Y0, Y2
-	LEAQ      32(R8), DI
-	ANDQ      $~31, DI
-	MOVQ      DI, CX
-	SUBQ      R8, CX
-	SHLQ      $3, CX
-	RORL      CX, AX
-	VMOVD     AX, X3
-	VPBROADCASTD X3, Y3            // Y3 = key from DI
-	VPXOR     (DI), Y3, Y4
-	VPOR      Y2, Y4, Y5
-	VPMOVMSKB Y5, CX
-	TESTL     CX, CX
-	JNE       text
-	VMOVDQU   Y2, (R8)
-	VMOVDQA   Y4, (DI)
-	VMOVDQA   Y3, Y0
-	LEAQ      32(DI), R8
-	CMPQ      R8, R9
-	JA        ones
-
-fours:
-	VPXOR     (R8), Y0, Y2
-	VPXOR     32(R8), Y0, Y3
-	VPXOR     64(R8), Y0, Y4
-	VPXOR     96(R8), Y0, Y5
-	VPOR      Y2, Y3, Y6
-	VPOR      Y4, Y5, Y7
-	VPOR      Y6, Y7, Y6
-	VPMOVMSKB Y6, CX
-	TESTL     CX, CX
-	JNE       text
-	VMOVDQU   Y2, (R8)
-	VMOVDQU   Y3, 32(R8)
-	VMOVDQU   Y4, 64(R8)
-	VMOVDQU   Y5, 96(R8)
-	ADDQ      $128, R8
-	CMPQ      R8, R9
-	JBE       fours
-
-ones:
-	LEAQ -32(R10), R9
-	CMPQ R8, R9
-	JA   last
-
-one:
-	VPXOR     (R8), Y0, Y2
-	VPMOVMSKB Y2, CX
-	TESTL     CX, CX
-	JNE       text
-	VMOVDQU   Y2, (R8)
-	ADDQ      $32, R8
-	CMPQ      R8, R9
-	JBE       one
-
-last:
-	CMPQ      R8, R10
-	JEQ       ascii
-	VPMOVMSKB Y1, CX
-	TESTL     CX, CX
-	JNE       text
-	VMOVDQU   Y1, -32(R10)
-
-ascii:
-	VZEROUPPER
-	MOVB      $1, ok+24(FP)
-	RET
-
-near:
-	// n is 32 to 35: the bytes before the last vector are p[:n-32].
-	MOVL (R8), R11
-	XORL AX, R11
-	MOVL $36, CX
-	SUBL SI, CX
-	SHLL $3, CX                    // 8 to 32
-	SHLQ CX, R11
-	JMP  begin
-
-text:
-	// What is before R8 is ASCII, and nothing from R8 is stored.
-	LOAD256
-	VPXOR X2, X2, X2               // Y2 = the vector before R8
-	VPXOR X6, X6, X6               // Y6 = mistakes so far
-	LEAQ  -128(R10), R9
-	CMPQ  R8, R9
-	JA    textOnes
-
-textFours:
-	VPXOR      (R8), Y0, Y3
-	VPXOR      32(R8), Y0, Y4
-	VPXOR      64(R8), Y0, Y5
-	VPXOR      96(R8), Y0, Y8
-	VPERM2I128 $0x21, Y3, Y2, Y2   // Y2 = last half of the vector before, first half of Y3
-	VPOR       Y3, Y4, Y7
-	VMOVDQU    Y3, (R8)
-	VMOVDQU    Y4, 32(R8)
-	VPOR       Y7, Y5, Y7
-	VPOR       Y7, Y8, Y7
-	VPMOVMSKB  Y7, CX
-	TESTL      CX, CX
-	JNE        textAll
-	VMOVDQU    Y5, 64(R8)
-	VMOVDQU    Y8, 96(R8)
-	JUDGE256(Y3, Y2, Y6)           // was what came before complete?
-	VMOVDQA    Y4, Y2              // as good as the last of the four: ASCII
-	ADDQ       $128, R8
-	CMPQ       R8, R9
-	JBE        textFours
-	JMP        textOnes
-
-textAll:
-	JUDGE256(Y3, Y2, Y6)
-	VPERM2I128 $0x21, Y4, Y3, Y5
-	JUDGE256(Y4, Y5, Y6)
-	VPXOR      64(R8), Y0, Y3
-	VMOVDQU    Y3, 64(R8)
-	VPERM2I128 $0x21, Y3, Y4, Y5
-	JUDGE256(Y3, Y5, Y6)
-	VPXOR      96(R8), Y0, Y2
-	VMOVDQU    Y2, 96(R8)
-	VPERM2I128 $0x21, Y2, Y3, Y5
-	JUDGE256(Y2, Y5, Y6)
-	ADDQ       $128, R8
-	CMPQ       R8, R9
-	JBE        textFours
-
-textOnes:
-	LEAQ -32(R10), R9
-	CMPQ R8, R9
-	JA   textLast
-
-textOne:
-	VPXOR      (R8), Y0, Y3
-	VMOVDQU    Y3, (R8)
-	VPERM2I128 $0x21, Y3, Y2, Y5
-	JUDGE256(Y3, Y5, Y6)
-	VMOVDQA    Y3, Y2
-	ADDQ       $32, R8
-	CMPQ       R8, R9
-	JBE        textOne
-
-textLast:
-	CMPQ        R8, R10
-	JEQ         verdict
-	VMOVDQU     Y1, -32(R10)
-	VMOVD       R11, X5
-	VPSLLDQ     $12, X5, X5
-	VINSERTI128 $1, X1, Y5, Y5
-	JUDGE256(Y1, Y5, Y6)
-
-verdict:
-	VPTEST Y6, Y6
-	SETEQ  ok+24(FP)
-	VZEROUPPER
-	RET
+// func judgeAVX2(p *byte, n int) (ok bool)
+TEXT ·judgeAVX2(SB), NOSPLIT, $0-17
+#include "avx2_amd64.h"
 
 // func unmaskAny(p *byte, n int, key uint32, offset int, s *State) (ok bool)
 //

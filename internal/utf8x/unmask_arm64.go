@@ -23,5 +23,13 @@ func unmaskVector(b []byte, key uint32) (ok bool) {
 //go:noescape
 func unmaskNEON(p *byte, n int, key uint32) (ok bool)
 
+// judgeVector is unmaskVector for text that is not masked.
+func judgeVector(b []byte) (ok bool) { return judgeNEON(unsafe.SliceData(b), len(b)) }
+
+// judgeNEON is judgeVector for the n bytes at p, n >= 20.
+//
+//go:noescape
+func judgeNEON(p *byte, n int) (ok bool)
+
 func vectorKernels() []string { return []string{"NEON"} }
 func forceKernel(name string) { useVector = name == "NEON" }

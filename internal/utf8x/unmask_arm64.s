@@ -37,148 +37,35 @@ GLOBL classes<>(SB), RODATA|NOPTR, $80
 	VEOR  V24.B16, V22.B16, V22.B16                   \
 	VORR  V22.B16, V15.B16, V15.B16
 
+// There are two kernels, by the same code: one unmasks, one only reads.
+
+#define OF_UNMASK ok+24(FP) // where a result is; not below, where go vet would take it for an operand
+#define OF_JUDGE  ok+16(FP)
+
+#define KEY        key+16(FP)
+#define OK         OF_UNMASK
+#define UNMASK(v)  VEOR V0.B16, v.B16, v.B16
+#define STORE_FOUR VST1.P [V4.B16, V5.B16, V6.B16, V7.B16], 64(R0)
+#define STORE_ONE  VST1.P [V4.B16], 16(R0)
+#define STORE_LAST VST1 [V2.B16], (R6)
+
 // func unmaskNEON(p *byte, n int, key uint32) (ok bool)
-//
-// The first loop takes ASCII. At the first vector, or four, with another byte, nothing of which is stored yet, it goes
-// over to the second loop, which judges everything up to the end. It does so at a rune boundary, for ASCII precedes.
-//
-// The last vector ends with the payload and overlaps the one before it, so that it and the 4 bytes in front of it are
-// loaded before anything is stored, and its bytes are judged in part twice.
 TEXT ·unmaskNEON(SB), NOSPLIT, $0-25
-	MOVD  p+0(FP), R0
-	MOVD  n+8(FP), R1
-	MOVWU key+16(FP), R2
+#include "neon_arm64.h"
 
-	VDUP  R2, V0.S4                    // V0 = key from p
-	LSL   $3, R1, R3
-	RORW  R3, R2, R4                   // R4 = key from p+n, the same from any p+n-4*i
-	VDUP  R4, V1.S4
-	ADD   R1, R0, R5                   // R5 = p+n
-	SUB   $16, R5, R6                  // R6 = address of the last vector
-	VLD1  (R6), [V2.B16]
-	VEOR  V1.B16, V2.B16, V2.B16       // V2 = last vector
-	MOVWU -20(R5), R7
-	EORW  R4, R7                       // R7 = the 4 bytes before it
-	MOVD  $0x8080808080808080, R9
+#undef KEY
+#undef OK
+#undef UNMASK
+#undef STORE_FOUR
+#undef STORE_ONE
+#undef STORE_LAST
+#define KEY        ZR
+#define OK         OF_JUDGE
+#define UNMASK(v)
+#define STORE_FOUR ADD $64, R0
+#define STORE_ONE  ADD $16, R0
+#define STORE_LAST
 
-	SUB $64, R5, R8
-	CMP R8, R0
-	BHI ones
-
-fours:
-	VLD1   (R0), [V4.B16, V5.B16, V6.B16, V7.B16]
-	VEOR   V0.B16, V4.B16, V4.B16
-	VEOR   V0.B16, V5.B16, V5.B16
-	VEOR   V0.B16, V6.B16, V6.B16
-	VEOR   V0.B16, V7.B16, V7.B16
-	VORR   V4.B16, V5.B16, V22.B16
-	VORR   V6.B16, V7.B16, V23.B16
-	VORR   V22.B16, V23.B16, V22.B16
-	VMOV   V22.D[0], R10
-	VMOV   V22.D[1], R11
-	ORR    R11, R10
-	TST    R9, R10
-	BNE    text
-	VST1.P [V4.B16, V5.B16, V6.B16, V7.B16], 64(R0)
-	CMP    R8, R0
-	BLS    fours
-
-ones:
-	CMP R6, R0
-	BHI last
-
-one:
-	VLD1   (R0), [V4.B16]
-	VEOR   V0.B16, V4.B16, V4.B16
-	VMOV   V4.D[0], R10
-	VMOV   V4.D[1], R11
-	ORR    R11, R10
-	TST    R9, R10
-	BNE    text
-	VST1.P [V4.B16], 16(R0)
-	CMP    R6, R0
-	BLS    one
-
-last:
-	CMP  R5, R0
-	BEQ  ascii
-	VMOV V2.D[0], R10
-	VMOV V2.D[1], R11
-	ORR  R11, R10
-	TST  R9, R10
-	BNE  text
-	VST1 [V2.B16], (R6)
-
-ascii:
-	MOVD $1, R10
-	MOVB R10, ok+24(FP)
-	RET
-
-text:
-	// What is before R0 is ASCII, and nothing from R0 is stored.
-	MOVD   $classes<>(SB), R12
-	VLD1.P 64(R12), [V16.B16, V17.B16, V18.B16, V19.B16]
-	VLD1   (R12), [V20.B16]
-	VMOVI  $15, V21.B16
-	VEOR   V12.B16, V12.B16, V12.B16   // V12 = the vector before R0
-	VEOR   V13.B16, V13.B16, V13.B16   // V13 = the high halves of its bytes
-	VEOR   V15.B16, V15.B16, V15.B16   // V15 = mistakes so far
-	CMP    R8, R0
-	BHI    textOnes
-
-textFours:
-	VLD1   (R0), [V4.B16, V5.B16, V6.B16, V7.B16]
-	VEOR   V0.B16, V4.B16, V4.B16
-	VEOR   V0.B16, V5.B16, V5.B16
-	VEOR   V0.B16, V6.B16, V6.B16
-	VEOR   V0.B16, V7.B16, V7.B16
-	VST1.P [V4.B16, V5.B16, V6.B16, V7.B16], 64(R0)
-	VORR   V4.B16, V5.B16, V22.B16
-	VORR   V6.B16, V7.B16, V23.B16
-	VORR   V22.B16, V23.B16, V22.B16
-	VMOV   V22.D[0], R10
-	VMOV   V22.D[1], R11
-	ORR    R11, R10
-	JUDGE(V4, V26, V12, V13)           // also: was what came before complete?
-	TST    R9, R10
-	BEQ    textNext                    // V12 stays: it ends complete, as ASCII does
-	JUDGE(V5, V27, V4, V26)
-	JUDGE(V6, V28, V5, V27)
-	JUDGE(V7, V13, V6, V28)
-	VORR   V7.B16, V7.B16, V12.B16
-
-textNext:
-	CMP R8, R0
-	BLS textFours
-
-textOnes:
-	CMP R6, R0
-	BHI textLast
-
-textOne:
-	VLD1   (R0), [V4.B16]
-	VEOR   V0.B16, V4.B16, V4.B16
-	VST1.P [V4.B16], 16(R0)
-	JUDGE(V4, V26, V12, V13)
-	VORR   V4.B16, V4.B16, V12.B16
-	VORR   V26.B16, V26.B16, V13.B16
-	CMP    R6, R0
-	BLS    textOne
-
-textLast:
-	CMP   R5, R0
-	BEQ   verdict
-	VST1  [V2.B16], (R6)
-	VEOR  V12.B16, V12.B16, V12.B16
-	VMOV  R7, V12.S[3]
-	VUSHR $4, V12.B16, V13.B16
-	JUDGE(V2, V26, V12, V13)
-
-verdict:
-	VMOV V15.D[0], R10
-	VMOV V15.D[1], R11
-	ORR  R11, R10
-	CMP  $0, R10
-	CSET EQ, R10
-	MOVB R10, ok+24(FP)
-	RET
+// func judgeNEON(p *byte, n int) (ok bool)
+TEXT ·judgeNEON(SB), NOSPLIT, $0-17
+#include "neon_arm64.h"
