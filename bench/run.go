@@ -88,6 +88,11 @@ type Runtime struct {
 	Loops      int    `json:"loops"`
 }
 
+// ThisRuntime describes that of this process as it is set now, with so many event loops of a load.
+func ThisRuntime(loops int) Runtime {
+	return Runtime{GoVersion: runtime.Version(), GOMAXPROCS: runtime.GOMAXPROCS(0), GOGC: gogc(ownGOGC()), Loops: loops}
+}
+
 // Run measures each row against a server of its own. The server runs on one loop with GOMAXPROCS=1, on the first
 // processor, and the load, in this process and with GOMAXPROCS=1 too, on the second; where there is one processor, or
 // the system cannot pin, they share what there is, which the report says. The error is of a benchmark that ctx ended;
@@ -119,7 +124,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		}
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	r.Client = Runtime{GoVersion: runtime.Version(), GOMAXPROCS: 1, GOGC: gogc(ownGOGC()), Loops: 1}
+	r.Client = ThisRuntime(1)
 	for i, row := range o.Rows {
 		if o.Kind != Random {
 			row.Kind = o.Kind

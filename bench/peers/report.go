@@ -1,7 +1,6 @@
 package peers
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"runtime"
@@ -30,7 +29,8 @@ func PrintHead(serverCore int) {
 	} else {
 		fmt.Printf("         one core for both sides; ")
 	}
-	fmt.Printf("%s, GOMAXPROCS=1 and GOGC=%s on both sides\n", runtime.Version(), cmp.Or(os.Getenv("GOGC"), "100"))
+	load := bench.ThisRuntime(1)
+	fmt.Printf("%s, GOMAXPROCS=%d and GOGC=%s on both sides\n", load.GoVersion, load.GOMAXPROCS, load.GOGC)
 }
 
 // ClientBoundNote explains the mark of rows for which bench.ClientBound holds.

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -161,7 +160,7 @@ func (f *flags) measure(ctx context.Context, progressTo io.Writer) (*data, error
 	if ground.core >= 0 {
 		d.Cores = []int{ground.core, bench.Cores()[0]}
 	}
-	d.Load = bench.Runtime{GoVersion: runtime.Version(), GOMAXPROCS: runtime.GOMAXPROCS(0), GOGC: cmp.Or(os.Getenv("GOGC"), "100"), Loops: 1}
+	d.Load = bench.ThisRuntime(1)
 	r := race{
 		scenarios: scenarios, repeat: f.Repeat, measure: bench.Measure,
 		settings: bench.Settings{Duration: f.Duration, Warmup: f.Warmup, Trace: f.Trace},

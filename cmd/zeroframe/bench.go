@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -33,13 +32,11 @@ func (c *benchCommand) Run(o output) error {
 	if err != nil {
 		return err
 	}
-	var file *os.File
-	if c.JSON != "" {
-		if file, err = os.Create(c.JSON); err != nil {
-			return fmt.Errorf("--json: %w", err)
-		}
-		defer file.Close()
+	file, err := createJSON(c.JSON)
+	if err != nil {
+		return err
 	}
+	defer file.close()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	serve := []string{self, "serve", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--loops", "1", "--log-level", "warn"}
@@ -68,12 +65,8 @@ func (c *benchCommand) Run(o output) error {
 	if err := report.Write(o.out); err != nil {
 		return err
 	}
-	if file != nil {
-		encoder := json.NewEncoder(file)
-		encoder.SetIndent("", "  ")
-		if err := errors.Join(encoder.Encode(report), file.Close()); err != nil {
-			return fmt.Errorf("--json: %w", err)
-		}
+	if err := file.write(report); err != nil {
+		return err
 	}
 	if !report.OK() {
 		return errors.New("not every row went well")

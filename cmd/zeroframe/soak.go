@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -30,14 +29,11 @@ type soakCommand struct {
 
 // Run soaks until the time is up or an interrupt comes, and fails when anything was missed or lost.
 func (c *soakCommand) Run(o output) error {
-	var file *os.File
-	if c.JSON != "" {
-		var err error
-		if file, err = os.Create(c.JSON); err != nil {
-			return fmt.Errorf("--json: %w", err)
-		}
-		defer file.Close()
+	file, err := createJSON(c.JSON)
+	if err != nil {
+		return err
 	}
+	defer file.close()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	r, err := c.soak(ctx, o)
@@ -50,15 +46,8 @@ func (c *soakCommand) Run(o output) error {
 	if err := r.WriteText(o.out); err != nil {
 		return err
 	}
-	if file != nil {
-		encoder := json.NewEncoder(file)
-		encoder.SetIndent("", "  ")
-		if err := encoder.Encode(r); err != nil {
-			return fmt.Errorf("--json: %w", err)
-		}
-		if err := file.Close(); err != nil {
-			return fmt.Errorf("--json: %w", err)
-		}
+	if err := file.write(r); err != nil {
+		return err
 	}
 	return errors.Join(r.Err(), err)
 }
