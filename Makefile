@@ -56,7 +56,7 @@ race: ## measure servers beside each other in all scenarios, 25 minutes, and wri
 bench: ## run the benchmarks of the hot paths (BENCH is a pattern)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 1800s $(KERNELS)
 
-bench-mask: ## print masking speeds beside copy and other libraries
+bench-mask: ## print masking speeds beside copy and other libraries, and what it takes to unmask and validate text
 	cd bench/masking && $(GO) run .
 
 bench-compress: ## print compressed echoes beside other libraries, 6 minutes (COMPRESSFLAGS)

@@ -1,5 +1,5 @@
 // Command masking prints how fast WebSocket libraries mask payloads, in GB/s
-// beside copy. Each cell is the median of several rounds, and every round goes
+// beside copy, and how long it takes to unmask and validate text. Each cell is the median of several rounds, and every round goes
 // through all cells, so that a drift of the machine meets all rows alike.
 //
 //	go run . [-rounds 9] [-cell 10ms]
@@ -26,8 +26,8 @@ var sizes = []struct {
 	n    int
 }{{"16 B", 16}, {"64 B", 64}, {"125 B", 125}, {"1 KiB", 1 << 10}, {"4 KiB", 4 << 10}, {"16 KiB", 16 << 10}, {"1 MiB", largest}}
 
-// row is one line of the table. run works on count payloads of n bytes; the
-// loop is inside it, so that no row pays for a call that another does not. A
+// row is one line of a table. run works on count payloads of column n, which is
+// their size in bytes or the number of a text; the loop is inside it, so that no row pays for a call that another does not. A
 // row without run is printed with note in its cells.
 type row struct {
 	name string
@@ -101,13 +101,14 @@ func clientWrites() ([]row, error) {
 	return rows, nil
 }
 
-// measure returns the GB/s of every cell, by row and size.
-func measure(rows []row, rounds int, cell time.Duration) ([][]float64, error) {
+// measure returns the median time for a payload in every cell, in ns, by row and
+// column.
+func measure(rows []row, columns []int, rounds int, cell time.Duration) ([][]float64, error) {
 	counts := make([][]int, len(rows))
-	speeds := make([][][]float64, len(rows))
+	times := make([][][]float64, len(rows))
 	for i, r := range rows {
-		counts[i], speeds[i] = make([]int, len(sizes)), make([][]float64, len(sizes))
-		for j, size := range sizes {
+		counts[i], times[i] = make([]int, len(columns)), make([][]float64, len(columns))
+		for j, n := range columns {
 			if r.run == nil {
 				continue
 			}
@@ -115,7 +116,7 @@ func measure(rows []row, rounds int, cell time.Duration) ([][]float64, error) {
 			for took < cell/2 { // finds the count, and warms up
 				count *= 2
 				start := time.Now()
-				if err := r.run(size.n, count); err != nil {
+				if err := r.run(n, count); err != nil {
 					return nil, fmt.Errorf("%s: %w", r.name, err)
 				}
 				took = time.Since(start)
@@ -124,26 +125,26 @@ func measure(rows []row, rounds int, cell time.Duration) ([][]float64, error) {
 		}
 	}
 	for range rounds {
-		for j, size := range sizes {
+		for j, n := range columns {
 			for i, r := range rows {
 				if r.run == nil {
 					continue
 				}
 				start := time.Now()
-				if err := r.run(size.n, counts[i][j]); err != nil {
+				if err := r.run(n, counts[i][j]); err != nil {
 					return nil, fmt.Errorf("%s: %w", r.name, err)
 				}
-				speeds[i][j] = append(speeds[i][j], float64(size.n)*float64(counts[i][j])/float64(time.Since(start)))
+				times[i][j] = append(times[i][j], float64(time.Since(start))/float64(counts[i][j]))
 			}
 		}
 	}
 	medians := make([][]float64, len(rows))
 	for i := range rows {
-		medians[i] = make([]float64, len(sizes))
-		for j := range sizes {
-			if s := speeds[i][j]; len(s) > 0 {
-				slices.Sort(s)
-				medians[i][j] = s[len(s)/2]
+		medians[i] = make([]float64, len(columns))
+		for j := range columns {
+			if t := times[i][j]; len(t) > 0 {
+				slices.Sort(t)
+				medians[i][j] = t[len(t)/2]
 			}
 		}
 	}
@@ -160,7 +161,11 @@ func run(rounds int, cell time.Duration) error {
 		return err
 	}
 	rows := slices.Concat(masking, writes)
-	medians, err := measure(rows, rounds, cell)
+	lengths := make([]int, len(sizes))
+	for j, size := range sizes {
+		lengths[j] = size.n
+	}
+	medians, err := measure(rows, lengths, rounds, cell)
 	if err != nil {
 		return err
 	}
@@ -187,15 +192,19 @@ func run(rounds int, cell time.Duration) error {
 				fmt.Fprintf(w, "%s\t", r.note)
 				break
 			}
-			fmt.Fprintf(w, "%.1f\t", medians[i][j])
+			fmt.Fprintf(w, "%.1f\t", float64(sizes[j].n)/medians[i][j])
 		}
 		fmt.Fprintln(w)
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	fmt.Println()
+	if err := runUTF8(rounds, cell); err != nil {
+		return err
+	}
 	fmt.Printf("\nMedians of %d interleaved rounds.\n", rounds)
-	fmt.Println("* One message as a client: a fresh key, the header, a copy and the masking. Not comparable with the rows above.")
+	fmt.Println("* One message as a client: a fresh key, the header, a copy and the masking. Not comparable with masking in place.")
 	return nil
 }
 
