@@ -3,6 +3,7 @@ package peers
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,13 +32,18 @@ type Process struct {
 	exited  chan struct{} // closed when it has ended
 	err     error         // how, then
 
-	mu    sync.Mutex     // one question at a time
-	stdin io.WriteCloser // nil: it is somebody else's, and answers none
-	lines *bufio.Reader  // of its standard output
+	mu     sync.Mutex     // one question at a time
+	stdin  io.WriteCloser // nil: it is somebody else's, and answers none
+	stdout *os.File
+	lines  *bufio.Reader // of stdout
+	silent error         // why it is asked no more: its answer did not come
 }
 
 // startTime is how long a server may take to listen. Changed by tests only.
 var startTime = 10 * time.Second
+
+// answerTime is how long it may take to answer a question, a collection of garbage included. Changed by tests only.
+var answerTime = 30 * time.Second
 
 // stopTime is how long a process may take to end before it is killed.
 const stopTime = 5 * time.Second
@@ -77,7 +83,7 @@ func startChild(core int, s *Server, o Options, path string, args ...string) (*P
 		out.Close()
 		return nil, err
 	}
-	p.lines = bufio.NewReader(out)
+	p.stdout, p.lines = out, bufio.NewReader(out)
 	go func() {
 		p.err = p.command.Wait()
 		close(p.exited)
@@ -161,8 +167,9 @@ func (p *Process) Resident() float64 { return float64(bench.ResidentOf(p.PID()))
 
 // Snapshot returns the figures of the process by its own account, after it collected garbage and gave free memory back if
 // that is asked for; without, it costs the server tens of microseconds. The error is errors.ErrUnsupported of a server
-// that is not a Go program of this package.
-func (p *Process) Snapshot(collect bool) (*bench.Snapshot, error) {
+// that is not a Go program of this package, and ctx's when that ends before the answer comes, which is awaited for half a
+// minute at most. After such an end the process is asked no more.
+func (p *Process) Snapshot(ctx context.Context, collect bool) (*bench.Snapshot, error) {
 	if !p.tells() {
 		return nil, errors.ErrUnsupported
 	}
@@ -172,29 +179,51 @@ func (p *Process) Snapshot(collect bool) (*bench.Snapshot, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.silent != nil {
+		return nil, p.silent
+	}
 	if _, err := io.WriteString(p.stdin, question+"\n"); err != nil {
 		return nil, err
 	}
-	line, err := p.lines.ReadBytes('\n')
+	line, err := p.answer(ctx)
 	if err != nil {
+		p.silent = err
 		return nil, err
 	}
 	shot := new(bench.Snapshot)
 	return shot, json.Unmarshal(line, shot)
 }
 
-// tells reports whether it answers questions.
-func (p *Process) tells() bool { return p.stdin != nil && p.Server.program == nil }
+// answer reads a line, until ctx ends or it takes too long.
+func (p *Process) answer(ctx context.Context) ([]byte, error) {
+	waiting, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	stop := context.AfterFunc(waiting, func() { p.stdout.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	line, err := p.lines.ReadBytes('\n')
+	switch {
+	case err == nil:
+		return line, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case waiting.Err() != nil:
+		return nil, fmt.Errorf("it hangs: no answer to a question within %v", answerTime)
+	}
+	return nil, err
+}
 
 // Collect makes it collect garbage and give free memory back, and returns the bytes that its heap then has in use. The
 // error is that of Snapshot.
 func (p *Process) Collect() (live float64, err error) {
-	shot, err := p.Snapshot(true)
+	shot, err := p.Snapshot(context.Background(), true)
 	if err != nil {
 		return 0, err
 	}
 	return float64(shot.Process.LiveHeap), nil
 }
+
+// tells reports whether it answers questions.
+func (p *Process) tells() bool { return p.stdin != nil && p.Server.program == nil }
 
 // Command returns the words that it was started with, its path first.
 func (p *Process) Command() []string { return slices.Clone(p.command.Args) }

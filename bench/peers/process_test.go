@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -84,7 +86,7 @@ func TestOtherServersJoinByTheirCommand(t *testing.T) {
 		if err := exchange(c, coder.MessageBinary, []byte("hello")); err != nil {
 			t.Error(err)
 		}
-		if _, err := p.Snapshot(false); !errors.Is(err, errors.ErrUnsupported) {
+		if _, err := p.Snapshot(t.Context(), false); !errors.Is(err, errors.ErrUnsupported) {
 			t.Error(err)
 		}
 	}
@@ -146,7 +148,7 @@ func TestServerThatDiedWhileItServedIsAnErrorOfStop(t *testing.T) {
 	}
 	p.kill()
 	<-p.exited
-	if _, err := p.Snapshot(true); err == nil {
+	if _, err := p.Snapshot(t.Context(), true); err == nil {
 		t.Error("a dead server counts")
 	}
 	if err := p.Stop(); err == nil || !strings.Contains(err.Error(), "killed") {
@@ -154,10 +156,43 @@ func TestServerThatDiedWhileItServedIsAnErrorOfStop(t *testing.T) {
 	}
 }
 
+func TestServerThatHangsIsAskedNoLongerThanOneWaits(t *testing.T) {
+	stopped := func() *Process {
+		p, err := gwsServer.Start(-1, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.Stop() })
+		if _, err := p.Snapshot(t.Context(), false); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(p.kill)
+		return p
+	}
+	p := stopped()
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	if _, err := p.Snapshot(ctx, true); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	defer func(d time.Duration) { answerTime = d }(answerTime)
+	answerTime = 50 * time.Millisecond
+	p = stopped()
+	for range 2 { // the second time without waiting: an answer that comes late is none to the next question
+		if _, err := p.Snapshot(t.Context(), true); err == nil || !strings.Contains(err.Error(), "it hangs") {
+			t.Error(err)
+		}
+		answerTime = time.Hour
+	}
+}
+
 func TestProcessTellsWhatItCosts(t *testing.T) {
 	p := started(t, gwsServer, Options{})
 	c, _, _ := dialed(t, p, nil, coder.CompressionDisabled)
-	before, err := p.Snapshot(true)
+	before, err := p.Snapshot(t.Context(), true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +206,7 @@ func TestProcessTellsWhatItCosts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	after, err := p.Snapshot(false)
+	after, err := p.Snapshot(t.Context(), false)
 	if err != nil {
 		t.Fatal(err)
 	}

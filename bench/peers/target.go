@@ -1,10 +1,6 @@
 package peers
 
-import (
-	"context"
-
-	"zeroframe/bench"
-)
+import "zeroframe/bench"
 
 // Target returns what bench.Measure needs of it. certificate is that of its Options.Pair; nil: no TLS.
 func (p *Process) Target(certificate *Certificate) bench.Target {
@@ -13,7 +9,7 @@ func (p *Process) Target(certificate *Certificate) bench.Target {
 		t.TLS = certificate.Client()
 	}
 	if p.tells() {
-		t.Snapshot = func(_ context.Context, collect bool) (*bench.Snapshot, error) { return p.Snapshot(collect) }
+		t.Snapshot = p.Snapshot
 	}
 	return t
 }
