@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"zeroframe/bench"
@@ -88,6 +89,11 @@ func (d *data) failures() (n int) {
 		n += times
 	}
 	return n
+}
+
+// measured reports whether there is anything to report.
+func (d *data) measured() bool {
+	return slices.ContainsFunc(d.Cells, func(c cell) bool { return len(c.Runs) > 0 })
 }
 
 // cell returns that of a server in a scenario, nil if there is none.

@@ -60,6 +60,12 @@ var (
 // usual is the name of the server that costs are relative to when it takes part.
 const usual = "uWebSockets"
 
+// What a race may be asked for.
+const (
+	mostRepeat = 1000
+	longest    = time.Hour
+)
+
 // complete fills in the defaults, and says what is wrong.
 func (f *flags) complete() error {
 	repeat, duration, warmup := 5, 600*time.Millisecond, 200*time.Millisecond
@@ -75,6 +81,9 @@ func (f *flags) complete() error {
 	f.Repeat, f.Duration, f.Warmup = cmp.Or(f.Repeat, repeat), cmp.Or(f.Duration, duration), cmp.Or(f.Warmup, warmup)
 	if f.Repeat < 0 || f.Duration < 0 || f.Warmup < 0 || f.Trace < 0 {
 		return errors.New("--repeat, --duration, --warmup and --trace must not be negative")
+	}
+	if f.Repeat > mostRepeat || max(f.Duration, f.Warmup, f.Trace) > longest {
+		return fmt.Errorf("--repeat, --duration, --warmup and --trace: no more than %d repetitions, of %v each", mostRepeat, longest)
 	}
 	return nil
 }
@@ -107,6 +116,9 @@ func (f *flags) run(ctx context.Context, out, progressTo io.Writer) error {
 	d, err := f.measure(ctx, progressTo)
 	if err != nil {
 		return err
+	}
+	if d.Interrupted && !d.measured() { // another race's report may be there
+		return errors.New("interrupted before anything was measured: nothing is written")
 	}
 	if err := f.report(d, out); err != nil {
 		return err

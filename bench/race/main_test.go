@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -103,6 +104,23 @@ func TestServerThatDiesFailsTheRaceButNotTheOthers(t *testing.T) {
 	}
 }
 
+func TestRaceThatMeasuredNothingLeavesTheReportThatIsThere(t *testing.T) {
+	dir := t.TempDir()
+	earlier := filepath.Join(dir, "race.json")
+	if err := os.WriteFile(earlier, []byte("25 minutes"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	f := parse(t, "--servers", "gws", "--scenario", "2:16:1", "--out", dir)
+	if err := f.run(ctx, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), "nothing is written") {
+		t.Error(err)
+	}
+	if b, err := os.ReadFile(earlier); err != nil || string(b) != "25 minutes" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
 func TestFlags(t *testing.T) {
 	f := parse(t)
 	if err := f.complete(); err != nil || f.Repeat != 5 || f.Duration != 600*time.Millisecond || f.Warmup != 200*time.Millisecond || f.Out != "bin/race" {
@@ -119,14 +137,16 @@ func TestFlags(t *testing.T) {
 		t.Error(err)
 	}
 	for want, args := range map[string][]string{
-		`--servers: no server "nobody"`:             {"--servers", "nobody"},
-		"--servers: gws is there twice":             {"--servers", "gws,gws"},
-		`--scenarios: no scenario "nothing"`:        {"--scenarios", "nothing"},
-		"--scenarios: small is there twice":         {"--scenarios", "small,small"},
-		"--scenario: ":                              {"--scenario", "100:x:1"},
-		"--reference: uWebSockets takes no part":    {"--reference", "uWebSockets"},
-		"--server: ":                                {"--server", "nameless"},
-		"--repeat, --duration, --warmup and --trac": {"--repeat=-1"},
+		`--servers: no server "nobody"`:                       {"--servers", "nobody"},
+		"--servers: gws is there twice":                       {"--servers", "gws,gws"},
+		`--scenarios: no scenario "nothing"`:                  {"--scenarios", "nothing"},
+		"--scenarios: small is there twice":                   {"--scenarios", "small,small"},
+		"--scenario: ":                                        {"--scenario", "100:x:1"},
+		"--reference: uWebSockets takes no part":              {"--reference", "uWebSockets"},
+		"--server: ":                                          {"--server", "nameless"},
+		"--repeat, --duration, --warmup and --trac":           {"--repeat=-1"},
+		"--repeat, --duration, --warmup and --trace: no more": {"--repeat=9223372036854775807"},
+		"--repeat, --duration, --warmup and --trace: no mor":  {"--warmup=2000000h"},
 		"open ": {"--from", filepath.Join(t.TempDir(), "none.json")},
 	} {
 		err := parse(t, append(args, "--out", t.TempDir())...).run(t.Context(), io.Discard, io.Discard)

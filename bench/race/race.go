@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"zeroframe/bench"
 )
@@ -117,12 +118,29 @@ func (r *race) once(ctx context.Context, s *bench.Scenario, c *contender, repeti
 	return m, others, nil
 }
 
-// oneLine keeps an error within a table: its first lines, and no more than a few hundred bytes of them.
+// oneLine keeps an error within a table: its lines side by side, no more than a few hundred bytes of them, and nothing in
+// it that a terminal obeys, for it may quote what a server sent.
 func oneLine(s string) string {
 	const most = 400
-	s = strings.Join(strings.Fields(s), " ")
+	var lines []string
+	for line := range strings.Lines(s) {
+		if line = strings.Join(strings.Fields(line), " "); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	s = printable(strings.ReplaceAll(strings.Join(lines, "; "), ":; ", ": "))
 	if len(s) > most {
 		s = strings.ToValidUTF8(s[:most], "") + " ..."
 	}
 	return s
+}
+
+// printable replaces what does not print.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
 }

@@ -156,6 +156,22 @@ func TestOneFailedRepetitionLeavesTheOthers(t *testing.T) {
 	}
 }
 
+func TestErrorsAreOneLineThatNoTerminalObeys(t *testing.T) {
+	for text, want := range map[string]string{
+		"plain":                              "plain",
+		"no connection is left\nrefused":     "no connection is left; refused",
+		"it printed:\n\n  a  b\n\tc\n":       "it printed: a b; c",
+		"404: \x1b]0;title\x07\u202e bell\a": "404: \uFFFD]0;title\uFFFD\uFFFD bell\uFFFD",
+	} {
+		if got := oneLine(text); got != want {
+			t.Errorf("%q: %q, not %q", text, got, want)
+		}
+	}
+	if long := oneLine(strings.Repeat("é", 1000)); len(long) > 410 || !strings.HasSuffix(long, "é ...") {
+		t.Errorf("%d bytes: %q", len(long), long)
+	}
+}
+
 func TestInterruptedRaceKeepsWhatIsThere(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	times := 0
