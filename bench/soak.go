@@ -82,6 +82,7 @@ type SoakResult struct {
 	EchoesSent    uint64  `json:"echoes_sent"`
 	EchoesMissing uint64  `json:"echoes_missing"`
 	EchoesWrong   uint64  `json:"echoes_wrong"`
+	EchoesHeld    uint64  `json:"echoes_held"` // due and never sent, as all connections tried waited for one; in the latency until the end
 	Echo          Latency `json:"echo_latency"`
 
 	Server SoakSide  `json:"server"`           // with Memory both sides
@@ -143,6 +144,7 @@ func (r *SoakResult) add(all []books) error {
 	r.PingsPerSecond = float64(total.Window) / r.Elapsed.Seconds()
 	r.Lateness, r.Echo = latency(lateness), latency(echoes)
 	r.EchoesSent, r.EchoesMissing, r.EchoesWrong = total.Echoes.Sent, total.Echoes.Missing, total.Echoes.Wrong
+	r.EchoesHeld = total.Echoes.Held
 	return nil
 }
 

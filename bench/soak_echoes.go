@@ -18,6 +18,7 @@ type soakEchoes struct {
 	number   uint64
 	returned uint64
 	wrong    uint64
+	held     uint64
 }
 
 // soakEcho is one on its way.
@@ -32,6 +33,7 @@ type echoBooks struct {
 	Returned uint64 `json:"returned"` // as they were sent
 	Missing  uint64 `json:"missing"`
 	Wrong    uint64 `json:"wrong"`   // not what was sent, or sent by nobody
+	Held     uint64 `json:"held"`    // due and never sent: until the end, every connection that was tried waited for one
 	Latency  []byte `json:"latency"` // a histogram as HDR encodes it
 }
 
@@ -55,40 +57,72 @@ func fillEcho(b *[echoPayload]byte, i uint32, n uint64) {
 	}
 }
 
+// heldTime is after which a message is tried again that found no connection without one in flight.
+const heldTime = time.Millisecond
+
 // run sends rate messages per second, each on a connection that is open and has none in flight, until ctx ends; then it
-// waits for those that are still to come back. send reports whether the message is on its way.
+// waits for those that are still to come back. A message that finds no such connection, because the server answers none,
+// leaves when there is one, and those after it behind it: all count from when they were due. send reports whether the
+// message is on its way.
 func (e *soakEchoes) run(ctx context.Context, rate float64, conns int, open func(i int) bool, send func(i int, payload []byte) bool) {
 	if rate <= 0 {
 		return
 	}
-	begin := clock()
+	begin, held := clock(), false
+	due := func(n int) time.Duration { return begin + time.Duration(float64(n)/rate*float64(time.Second)) }
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for n := 0; ; n++ {
-		due := begin + time.Duration(float64(n)/rate*float64(time.Second))
-		timer.Reset(due - clock())
+	for n := 0; ; {
+		wait := due(n) - clock()
+		if held {
+			wait = max(wait, heldTime)
+		}
+		timer.Reset(wait)
 		select {
 		case <-ctx.Done():
+			if now := clock(); held {
+				for ; due(n) <= now; n++ {
+					e.holds(now - due(n))
+				}
+			}
 			e.drain()
 			return
 		case <-timer.C:
 		}
-		for range 10 { // enough, or next to nothing is open
-			i := rand.IntN(conns)
-			if !open(i) {
-				continue
-			}
-			payload, ok := e.sending(uint32(i), due)
-			if !ok {
-				continue
-			}
-			if !send(i, payload) {
-				e.unsent(uint32(i))
-				continue
-			}
-			break
+		if held = !e.sendOne(due(n), conns, open, send); !held {
+			n++
 		}
 	}
+}
+
+// sendOne sends a message, unless all connections that it tries wait for one. Where next to nothing is open there is
+// nothing to send it on: that is counted elsewhere.
+func (e *soakEchoes) sendOne(due time.Duration, conns int, open func(i int) bool, send func(i int, payload []byte) bool) bool {
+	busy := false
+	for range 10 {
+		i := rand.IntN(conns)
+		if !open(i) {
+			continue
+		}
+		payload, ok := e.sending(uint32(i), due)
+		if !ok {
+			busy = true
+			continue
+		}
+		if send(i, payload) {
+			return true
+		}
+		e.unsent(uint32(i))
+	}
+	return !busy
+}
+
+// holds counts a message that was never sent, with the time it had waited.
+func (e *soakEchoes) holds(d time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.held++
+	e.latency.RecordValue(min(max(int64(d), 1), slowest))
 }
 
 // sending notes a message on connection i.
@@ -144,7 +178,7 @@ func (e *soakEchoes) drain() {
 func (e *soakEchoes) books() (b echoBooks, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	b = echoBooks{Sent: e.number, Returned: e.returned, Missing: uint64(len(e.inFlight)), Wrong: e.wrong}
+	b = echoBooks{Sent: e.number, Returned: e.returned, Missing: uint64(len(e.inFlight)), Wrong: e.wrong, Held: e.held}
 	b.Latency, err = e.latency.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
 	return b, err
 }

@@ -30,8 +30,12 @@ func (r *SoakResult) WriteText(w io.Writer) error {
 	p.printf("missed       %s pings, %s pongs; %s connections lost, %s open at the end\n",
 		grouped(r.NotPinged), grouped(r.NoPong), grouped(r.Lost), grouped(uint64(max(r.Open, 0))))
 	p.printf("lateness     p50 %s, p99 %s, p99.9 %s, worst %s\n", millis(r.Lateness.P50), millis(r.Lateness.P99), millis(r.Lateness.P999), millis(r.Lateness.Max))
-	p.printf("echoes       %s: p50 %s, p99 %s, max %s; %s missing, %s wrong\n", grouped(r.EchoesSent),
-		micros(r.Echo.P50), micros(r.Echo.P99), micros(r.Echo.Max), grouped(r.EchoesMissing), grouped(r.EchoesWrong))
+	held := ""
+	if r.EchoesHeld > 0 {
+		held = fmt.Sprintf("; %s due and never sent, for all waited for an answer", grouped(r.EchoesHeld))
+	}
+	p.printf("echoes       %s: p50 %s, p99 %s, max %s; %s missing, %s wrong%s\n", grouped(r.EchoesSent),
+		micros(r.Echo.P50), micros(r.Echo.P99), micros(r.Echo.Max), grouped(r.EchoesMissing), grouped(r.EchoesWrong), held)
 	name := "server"
 	if r.Memory {
 		name = "process"

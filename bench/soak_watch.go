@@ -160,6 +160,7 @@ func sum(all []books) (total books, lateness, echoes *hdrhistogram.Histogram, er
 		total.Echoes.Returned += b.Echoes.Returned
 		total.Echoes.Missing += b.Echoes.Missing
 		total.Echoes.Wrong += b.Echoes.Wrong
+		total.Echoes.Held += b.Echoes.Held
 		for _, h := range []struct {
 			into  *hdrhistogram.Histogram
 			bytes []byte

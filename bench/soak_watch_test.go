@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"io"
 	"strings"
@@ -136,6 +137,80 @@ func TestEchoesAreComparedAndCounted(t *testing.T) {
 	}
 	if r.OK() {
 		t.Error("nothing is wrong with that")
+	}
+}
+
+// A server that stalls must not be spared the messages that were due meanwhile.
+func TestEchoesThatWereDueWhileNoneCameBackCountFromThen(t *testing.T) {
+	const rounds = 30 // of trying to send the second message, a millisecond each at least
+	w := newSoakWatch(1, time.Hour, time.Second)
+	w.opened(0, 0)
+	e := &w.echoes
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var first []byte
+	asked := 0
+	open := func(int) bool {
+		if asked++; asked == 10*rounds {
+			e.came(0, first, clock())
+		}
+		return true
+	}
+	e.run(ctx, 1000, 1, open, func(i int, payload []byte) bool {
+		if first == nil {
+			first = payload
+			return true
+		}
+		if e.came(0, payload, clock()); e.number == rounds {
+			cancel()
+		}
+		return true
+	})
+	r := find(t, w)
+	if r.EchoesSent < rounds || r.EchoesMissing != 0 || r.EchoesWrong != 0 {
+		t.Errorf("%d sent, %d missing, %d wrong", r.EchoesSent, r.EchoesMissing, r.EchoesWrong)
+	}
+	if r.Echo.P50 < rounds/4*time.Millisecond {
+		t.Errorf("half of them were due in %d ms in which none came back, but p50 is %v", rounds, r.Echo.P50)
+	}
+}
+
+func TestEchoesThatCouldNeverLeaveAreCounted(t *testing.T) {
+	w := newSoakWatch(1, time.Hour, time.Second)
+	w.opened(0, 0)
+	e := &w.echoes
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var first []byte
+	asked := 0
+	open := func(int) bool {
+		if asked++; asked == 300 {
+			cancel()
+		}
+		return true
+	}
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		for <-ctx.Done(); ; time.Sleep(time.Millisecond) { // before that, its answer would let another leave
+			e.mu.Lock()
+			held := e.held
+			e.mu.Unlock()
+			if held > 0 {
+				e.came(0, first, clock())
+				return
+			}
+		}
+	}()
+	e.run(ctx, 1000, 1, open, func(i int, payload []byte) bool { first = payload; return true })
+	<-answered
+	r := find(t, w)
+	if r.EchoesSent != 1 || r.EchoesHeld < 20 || r.Echo.P50 < 5*time.Millisecond {
+		t.Errorf("%d sent, %d held back, p50 %v", r.EchoesSent, r.EchoesHeld, r.Echo.P50)
+	}
+	var text strings.Builder
+	if r.WriteText(&text); !strings.Contains(text.String(), "due and never sent") {
+		t.Error(text.String())
 	}
 }
 
