@@ -23,6 +23,7 @@ type poller struct {
 	sleeping atomic.Bool // the loop is, or is about to be, blocked in epoll_wait
 	closing  sync.Mutex  // held to write to wakefd and to close it: its number may be another's a moment later
 	closed   bool
+	quiet    bool // the last sleep was a long one, and so the next will be
 	events   [256]unix.EpollEvent
 }
 
@@ -91,17 +92,23 @@ func (p *poller) run(l *Loop) error {
 		if stop {
 			return nil
 		}
-		n, err := p.poll()
-		l.stats.Waits++
+		var n int
+		var err error
+		if !p.quiet || sleep == 0 {
+			n, err = p.poll()
+			l.stats.Waits++
+		}
 		if n == 0 && err == nil && sleep != 0 {
 			// Goroutines made runnable by this batch go first: a thread blocked in epoll_wait keeps its P until the
 			// runtime's monitor takes it away, which can last 10 ms.
 			runtime.Gosched()
 			p.sleeping.Store(true)
 			if sleep, stop = l.turn(true); !stop && sleep != 0 {
+				began := l.now
 				n, err = p.block(sleep)
 				l.stats.Waits++
 				l.woke()
+				p.quiet = l.now-began > quietFrom
 			}
 			p.sleeping.Store(false)
 			if stop {
@@ -136,6 +143,10 @@ func (p *poller) run(l *Loop) error {
 		}
 	}
 }
+
+// quietFrom is how long a sleep must last for the loop to expect another when the events behind it are served, and to sleep
+// without looking first: one system call for each, where messages come a few at a time.
+const quietFrom = 20 * time.Microsecond
 
 // poll takes what is ready without waiting. It cannot block, so the runtime need not hear of it.
 func (p *poller) poll() (int, error) {
