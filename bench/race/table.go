@@ -184,6 +184,7 @@ func (d *data) writeMarkdown(w io.Writer) error {
 	for _, line := range verdict(all, d.Reference) {
 		fmt.Fprintf(&b, "- %s\n", line)
 	}
+	d.writeGlances(&b, all)
 	for _, rows := range all {
 		if len(rows) == 0 {
 			continue
