@@ -64,7 +64,7 @@ func (d *data) writeGlances(b *strings.Builder, all [][]row) {
 		}
 		fmt.Fprintf(b, "\n### %s\n\n| |", g.title)
 		for i := range d.Servers {
-			fmt.Fprintf(b, " %s |", strings.ReplaceAll(d.Servers[i].Name, "|", "\\|"))
+			fmt.Fprintf(b, " %s |", escape(d.Servers[i].Name))
 		}
 		fmt.Fprintf(b, "\n|---%s|\n%s", strings.Repeat("|---:", len(d.Servers)), strings.Join(lines, ""))
 	}

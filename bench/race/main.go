@@ -68,7 +68,7 @@ const (
 
 // complete fills in the defaults, and says what is wrong.
 func (f *flags) complete() error {
-	repeat, duration, warmup := 5, 600*time.Millisecond, 200*time.Millisecond
+	repeat, duration, warmup := bench.Enough, 600*time.Millisecond, 200*time.Millisecond
 	if f.Quick {
 		repeat, duration, warmup = 3, 300*time.Millisecond, 100*time.Millisecond
 		if len(f.Servers) == 0 {

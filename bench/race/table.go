@@ -192,6 +192,7 @@ func (d *data) writeMarkdown(w io.Writer) error {
 		s := rows[0].scenario
 		fmt.Fprintf(&b, "\n### %s: %s\n\n%s.\n\n", s.Name, s.Title, what(s))
 		for i, line := range d.cells(rows) {
+			line[0] = escape(line[0])
 			fmt.Fprintf(&b, "| %s |\n", strings.Join(line, " | "))
 			if i == 0 {
 				fmt.Fprintf(&b, "|---%s|\n", strings.Repeat("|---:", len(line)-1))
@@ -207,6 +208,9 @@ func (d *data) writeMarkdown(w io.Writer) error {
 	_, err = io.WriteString(w, b.String())
 	return err
 }
+
+// escape makes a server's name one cell of a table in Markdown.
+func escape(name string) string { return strings.ReplaceAll(name, "|", `\|`) }
 
 // writeHead says what was measured on what, each line behind a prefix.
 func (d *data) writeHead(b *strings.Builder, prefix string) {

@@ -129,3 +129,30 @@ func TestFiguresAreWrittenWithThreeDigits(t *testing.T) {
 		}
 	}
 }
+
+func TestAServersNameStaysInItsCell(t *testing.T) {
+	d := fixture()
+	const plain, odd = "gws", "g|ws"
+	d.server(plain).Name = odd
+	for i := range d.Cells {
+		if d.Cells[i].Server == plain {
+			d.Cells[i].Server = odd
+		}
+	}
+	var b strings.Builder
+	if err := d.writeMarkdown(&b); err != nil {
+		t.Fatal(err)
+	}
+	tables := 0
+	for line := range strings.Lines(b.String()) {
+		if strings.HasPrefix(line, "|") && strings.Contains(line, "ws ") {
+			tables++
+			if strings.Contains(line, odd) {
+				t.Errorf("%q", line)
+			}
+		}
+	}
+	if tables == 0 {
+		t.Error("it is in no table")
+	}
+}

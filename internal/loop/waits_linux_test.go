@@ -4,6 +4,7 @@ package loop_test
 
 import (
 	"testing"
+	"time"
 
 	"zeroframe/internal/loop"
 )
@@ -22,6 +23,26 @@ func TestAWakeUpCostsTwoWaits(t *testing.T) {
 		onLoop(t, l, func() { after = l.Stats() })
 	}
 	if n := after.Waits - before.Waits; n > 2*rounds+rounds/4 {
+		t.Errorf("%d waits for %d wake-ups", n, rounds)
+	}
+}
+
+// Where messages come a few at a time the loop sleeps again without looking first.
+func TestAWakeUpFromALongSleepCostsOneWait(t *testing.T) {
+	idle := make(chan struct{}, 1)
+	w := start(t, loop.Config{Turn: tellIdle(idle)})
+	l := w.Loops()[0]
+	const rounds = 100
+	var before, after loop.Stats
+	for i := range rounds + 1 {
+		within(t, idle)
+		<-time.After(time.Millisecond) // the length of the sleep is what is tested
+		onLoop(t, l, func() { after = l.Stats() })
+		if i == 0 {
+			before = after
+		}
+	}
+	if n := after.Waits - before.Waits; n > rounds+rounds/4 {
 		t.Errorf("%d waits for %d wake-ups", n, rounds)
 	}
 }
