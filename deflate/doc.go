@@ -18,7 +18,8 @@
 //
 // What was written for one connection can never be referred to by another's
 // stream: a writer or reader is given the history of the connection that it
-// serves, or none, at the beginning of every message.
+// serves, or none, at the beginning of every message, and a reader's Huffman
+// codes are cleared.
 //
 // # On the wire
 //

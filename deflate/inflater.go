@@ -33,7 +33,8 @@ type flateReader interface {
 // inflater drives a flate reader over one message after the other. The zero
 // value is ready.
 type inflater struct {
-	flate flateReader
+	flate  flateReader
+	tables tables // of flate
 	// A message comes from whole if inOne, otherwise from source by way of
 	// buffered: two of the inputs for which flate has code of its own.
 	inOne    bool
@@ -72,8 +73,9 @@ func (in *inflater) startFrom(r io.Reader, max int, h *History) {
 	in.reset(in.dictionary(h))
 }
 
-// reset points the reader at the input. Whatever is in its window from other
-// connections is out of reach behind dict, which it copies.
+// reset points the reader at the input. Whatever it has from other connections
+// is out of reach: in its window behind dict, which it copies, and of its tables
+// nothing is left.
 func (in *inflater) reset(dict []byte) {
 	var r io.Reader = in.buffered
 	if in.inOne {
@@ -81,7 +83,9 @@ func (in *inflater) reset(dict []byte) {
 	}
 	if in.flate == nil {
 		in.flate = flate.NewReader(r).(flateReader)
+		in.tables.find(in.flate)
 	}
+	in.tables.forget()
 	in.flate.Reset(r, dict) // the error is always nil
 }
 
