@@ -30,6 +30,7 @@ type listener struct {
 	orig    net.Listener // kept alive and open: collected, it would close the descriptor it shares a file with
 	watched bool
 	early   bool          // what is accepted may have come before the listener was tuned, and inherited nothing
+	stops   bool          // reads of its connections may stop short
 	resting bool          // descriptors ran out: nothing is accepted for a while
 	said    time.Duration // when complain last logged, by the loop's clock; 0: never
 	once    sync.Once
@@ -84,7 +85,8 @@ func (g *Group) Serve(ln net.Listener, stop <-chan struct{}, layer *Layer) error
 		}
 	}
 	l := g.quietest()
-	e := &listener{loop: l, fd: fd, layer: layer, orig: ln, ended: make(chan struct{}), early: ln.Addr().Network() == "tcp"}
+	e := &listener{loop: l, fd: fd, layer: layer, orig: ln, ended: make(chan struct{})}
+	e.early, e.stops = ln.Addr().Network() == "tcp", readsStop(fd)
 	if !l.Do(func() {
 		if l.stopping {
 			e.close(nil)
@@ -187,6 +189,9 @@ func (e *listener) accept() {
 		}
 		c := g.cfg.NewConn(release)
 		c.fd = int32(fd)
+		if e.stops {
+			c.flags |= flagStops
+		}
 		if e.layer != nil {
 			g.place(c, e.layer.Stream())
 		}

@@ -23,6 +23,9 @@ func (g *Group) Adopt(c *Conn, nc net.Conn, s Stream) error {
 	}
 	nc.Close()
 	c.fd = int32(fd)
+	if readsStop(fd) {
+		c.flags |= flagStops
+	}
 	g.place(c, s)
 	return g.give(c)
 }

@@ -39,7 +39,7 @@ const (
 	flagNotify                         // call Written after each flush
 	flagEOF                            // the peer has ended its direction
 	flagHungry                         // bytes, or the end, may be waiting that no further event announces
-	flagEnding                         // the end is: a short read does not mean that nothing is left
+	flagStops                          // reads may stop before that: a short one does not mean that nothing is left
 	flagProgress                       // the running flush shortened the queue
 )
 
@@ -183,7 +183,7 @@ func (c *Conn) readStream(buf []byte) (int, error) {
 // yet and io.EOF at the end. Loop only.
 func (c *Conn) ReadFD(p []byte) (int, error) {
 	n, err := recv(int(c.fd), p)
-	if n < len(p) && c.flags&flagEnding == 0 && shortReadEmpties || n == 0 {
+	if n < len(p) && c.flags&flagStops == 0 && shortReadEmpties || n == 0 {
 		c.flags &^= flagHungry // an event will announce what comes after this
 	}
 	return n, err

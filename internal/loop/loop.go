@@ -154,7 +154,7 @@ func (l *Loop) event(fd int, r readiness) {
 	if r&isReadable != 0 && c.interest&wantRead != 0 {
 		c.flags |= flagHungry
 		if r&isEnding != 0 {
-			c.flags |= flagEnding
+			c.flags |= flagStops
 		}
 		c.readable()
 	} else if r&isBroken != 0 && c.interest&wantWrite != 0 && c.IsOpen() {

@@ -23,6 +23,14 @@ func shutdownWrite(fd int) error {
 // to the socket, not to one descriptor of it, and accept would hold up the loop until somebody comes.
 func mayNotBlock(fd int) { unix.SetNonblock(fd, true) }
 
+// readsStop reports whether a read of the socket may stop short though more is there, and no event announces the rest: on
+// a unix socket at descriptors that are passed along, which are dropped.
+func readsStop(fd int) bool {
+	sa, err := unix.Getsockname(fd)
+	_, local := sa.(*unix.SockaddrUnix)
+	return local || err != nil
+}
+
 // accept takes one connection off a listening descriptor; the new one is non-blocking and close-on-exec.
 func accept(fd int) (nfd int, remote unix.Sockaddr, err error) { return socket.Accept(fd) }
 

@@ -26,6 +26,7 @@ func sendVector(int, *vector) (int, error)                  { return 0, ErrUnsup
 func closeFD(int)                                           {}
 func shutdownWrite(int) error                               { return ErrUnsupported }
 func mayNotBlock(int)                                       {}
+func readsStop(int) bool                                    { return true }
 func accept(int) (int, sockaddr, error)                     { return -1, nil, ErrUnsupported }
 func acceptUnnamed(int) (int, error)                        { return -1, ErrUnsupported }
 func acceptFault(error) acceptFailure                       { return acceptNone }
