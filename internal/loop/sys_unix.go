@@ -26,9 +26,12 @@ func mayNotBlock(fd int) { unix.SetNonblock(fd, true) }
 // readsStop reports whether a read of the socket may stop short though more is there, and no event announces the rest: on
 // a unix socket at descriptors that are passed along, which are dropped.
 func readsStop(fd int) bool {
-	sa, err := unix.Getsockname(fd)
-	_, local := sa.(*unix.SockaddrUnix)
-	return local || err != nil
+	sa, _ := unix.Getsockname(fd)
+	switch sa.(type) {
+	case *unix.SockaddrInet4, *unix.SockaddrInet6:
+		return false
+	}
+	return true
 }
 
 // accept takes one connection off a listening descriptor; the new one is non-blocking and close-on-exec.
