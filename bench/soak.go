@@ -64,6 +64,8 @@ type SoakResult struct {
 	PingTimeout  time.Duration `json:"ping_timeout_ns"`
 	Tolerance    time.Duration `json:"tolerance_ns"`
 	Mute         int           `json:"mute,omitempty"`
+	Duration     time.Duration `json:"duration_ns"`           // that was asked for
+	Interrupted  bool          `json:"interrupted,omitempty"` // the context ended before that
 	Machine      Machine       `json:"machine"`
 
 	Opening time.Duration `json:"opening_ns"` // until all connections were open
@@ -154,6 +156,6 @@ func (c *SoakConfig) pingEvery() time.Duration { return cmp.Or(c.serverInterval,
 func (c *SoakConfig) result(memory bool) *SoakResult {
 	return &SoakResult{
 		Memory: memory, Conns: c.Conns, PingInterval: c.PingInterval, PingTimeout: c.PingTimeout, Tolerance: c.Tolerance,
-		Mute: c.Mute, Machine: ThisMachine(),
+		Mute: c.Mute, Duration: c.Duration, Machine: ThisMachine(),
 	}
 }

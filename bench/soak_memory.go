@@ -73,7 +73,7 @@ func SoakMemory(ctx context.Context, c SoakConfig) (*SoakResult, error) {
 		m.watch.echoes.run(soaking, c.Echoes, c.Conns, m.watch.isOpen, m.swarm.Send)
 	}()
 	<-soaking.Done()
-	r.Elapsed = clock() - began
+	r.Elapsed, r.Interrupted = clock()-began, ctx.Err() != nil
 	m.watch.measured()
 	at := TakeSnapshot(e, c.Loops, false)
 	cpu := OwnCPU()

@@ -26,6 +26,9 @@ func (r *SoakResult) WriteOpened(w io.Writer) error {
 // WriteText prints the rest of the result for people.
 func (r *SoakResult) WriteText(w io.Writer) error {
 	p := &printer{w: w}
+	if r.Interrupted {
+		p.printf("CUT SHORT    by an interrupt, after %s of %v: what follows is of that time\n", seconds(r.Elapsed), r.Duration)
+	}
 	p.printf("then         %s: %s pings in all, %s/s\n", seconds(r.Elapsed), grouped(r.Pings), grouped(uint64(r.PingsPerSecond)))
 	p.printf("missed       %s pings, %s pongs; %s connections lost, %s open at the end\n",
 		grouped(r.NotPinged), grouped(r.NoPong), grouped(r.Lost), grouped(uint64(max(r.Open, 0))))

@@ -131,6 +131,7 @@ func (s *socketSoak) soak(ctx context.Context, r *SoakResult) error {
 	select {
 	case <-timer.C:
 	case <-ctx.Done(): // what was found until then is told
+		r.Interrupted = true
 	case err := <-s.lost:
 		return err
 	}

@@ -57,7 +57,7 @@ func (c *benchCommand) Run(o output) error {
 	})
 	line.stop()
 	if errors.Is(err, context.Canceled) {
-		return errors.New("interrupted")
+		return errInterrupted
 	}
 	if err != nil {
 		return err

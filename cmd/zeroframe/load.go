@@ -46,10 +46,11 @@ type loadReport struct {
 	Text     bool       `json:"text"`
 	Kind     bench.Kind `json:"payload_kind"`
 	Loops    int        `json:"loops"`
+	CutShort bool       `json:"interrupted,omitempty"` // before the time was up
 	*bench.Result
 }
 
-// Run loads until the time is up or an interrupt comes, and prints what was found until then.
+// Run loads until the time is up or an interrupt comes, which makes it fail, and prints what was found until then.
 func (c *loadCommand) Run(o output) error {
 	switch {
 	case c.Duration <= 0:
@@ -75,7 +76,7 @@ func (c *loadCommand) Run(o output) error {
 		Text: c.Text, Kind: c.Kind, Compress: c.Compress, Loops: c.Loops, ServerPID: c.ServerPID,
 	})
 	if err != nil {
-		return nameFlag(err)
+		return notOpen(ctx, err)
 	}
 	defer load.Close()
 	line := newProgress(o.err, c.Warmup+c.Duration)
@@ -85,7 +86,8 @@ func (c *loadCommand) Run(o output) error {
 	if err != nil {
 		return err
 	}
-	err = c.print(o, result, loadReport{os.Args, url, conns, c.Payload.int(), c.Inflight, c.Text, c.Kind, load.Loops(), result},
+	cutShort := ctx.Err() != nil && result.Elapsed < c.Duration
+	err = c.print(o, result, loadReport{os.Args, url, conns, c.Payload.int(), c.Inflight, c.Text, c.Kind, load.Loops(), cutShort, result},
 		fmt.Sprintf("%d connections to %s, %d %s messages of %s in flight on each, %d loops",
 			conns, url, c.Inflight, c.messages(), bench.FormatSize(int64(c.Payload)), load.Loops()))
 	switch {
@@ -93,10 +95,20 @@ func (c *loadCommand) Run(o output) error {
 		return err
 	case result.Errors > 0:
 		return fmt.Errorf("%d errors; the first: %s", result.Errors, result.Error)
+	case cutShort:
+		return errCutShort
 	case result.Messages == 0:
 		return errors.New("no message came back")
 	}
 	return nil
+}
+
+// notOpen is why a load did not begin.
+func notOpen(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
+	return nameFlag(err)
 }
 
 // print writes what was found: the report as JSON, or the result as text below a line about the load.
@@ -123,11 +135,14 @@ func (c *loadCommand) messages() string {
 	return c.Kind.String() + " binary"
 }
 
-// measure runs a load twice, and returns what it found the second time.
+// measure runs a load twice, and returns what it found the second time, of which an interrupt of the first leaves nothing.
 func measure[R any](ctx context.Context, warmup, d time.Duration, run func(context.Context, time.Duration) (R, error)) (r R, err error) {
 	if warmup > 0 {
 		if r, err = run(ctx, warmup); err != nil {
 			return r, err
+		}
+		if ctx.Err() != nil {
+			return r, errInterrupted
 		}
 	}
 	return run(ctx, d)

@@ -46,6 +46,7 @@ type fanoutReport struct {
 	Text        bool       `json:"text"`
 	Kind        bench.Kind `json:"payload_kind"`
 	Loops       int        `json:"loops"`
+	CutShort    bool       `json:"interrupted,omitempty"` // before the time was up
 	*bench.FanoutResult
 }
 
@@ -64,7 +65,7 @@ func (c *loadCommand) runFanout(ctx context.Context, o output) error {
 	}
 	f, err := bench.OpenFanout(ctx, config)
 	if err != nil {
-		return nameFlag(err)
+		return notOpen(ctx, err)
 	}
 	defer f.Close()
 	line := newProgress(o.err, c.Warmup+c.Duration)
@@ -74,8 +75,9 @@ func (c *loadCommand) runFanout(ctx context.Context, o output) error {
 	if err != nil {
 		return err
 	}
+	cutShort := ctx.Err() != nil && result.Elapsed < c.Duration
 	report := fanoutReport{os.Args, config.URL, config.Subscribers, config.Publishers, config.NotReading,
-		config.Payload, config.InFlight, c.Text, c.Kind, f.Loops(), result}
+		config.Payload, config.InFlight, c.Text, c.Kind, f.Loops(), cutShort, result}
 	err = c.print(o, result, report,
 		fmt.Sprintf("%d subscribers at %s, of which %d publish, with %d %s messages of %s in flight each, and %d do not read; %d loops",
 			config.Subscribers, config.URL, config.Publishers, config.InFlight, c.messages(), bench.FormatSize(int64(config.Payload)),
@@ -85,6 +87,8 @@ func (c *loadCommand) runFanout(ctx context.Context, o output) error {
 		return err
 	case result.Errors > 0:
 		return fmt.Errorf("%d errors; the first: %s", result.Errors, result.Error)
+	case cutShort:
+		return errCutShort
 	case result.Deliveries == 0:
 		return errors.New("no message came")
 	}

@@ -47,6 +47,12 @@ type output struct {
 // usageError is an error of the command line that shows only after it has been parsed.
 type usageError struct{ error }
 
+// Why a measurement that somebody ended fails: before there was anything to report, and with a report of what there was.
+var (
+	errInterrupted = errors.New("interrupted")
+	errCutShort    = errors.New("interrupted: what had been measured is reported")
+)
+
 func run(args []string, out, errOut io.Writer) int {
 	var c commands
 	helped := false

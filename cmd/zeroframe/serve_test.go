@@ -392,3 +392,20 @@ func TestLoadOverTLS(t *testing.T) {
 		t.Errorf("%s", &out)
 	}
 }
+
+func TestAnInterruptedLoadReportsWhatItFoundAndFails(t *testing.T) {
+	for mode, path := range map[string]string{"echo": "/echo", "fanout": "/topic/load"} {
+		url, e := serveHere(t)
+		p := start(t, "load", "--mode", mode, "--url", url+path, "--warmup", "0s", "--duration", "1h", "--json")
+		for end := time.Now().Add(patience); e.Stats().MessagesIn == 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: no message came: %s", mode, p.errors())
+			}
+		}
+		p.Process.Signal(os.Interrupt)
+		p.line(`  "interrupted": true,`)
+		if code := p.exit(); code != exitFailed || p.errors() != "zeroframe: error: interrupted: what had been measured is reported\n" {
+			t.Errorf("%s: exit code %d: %s", mode, code, p.errors())
+		}
+	}
+}

@@ -27,7 +27,8 @@ type soakCommand struct {
 	JSON         string        `name:"json" placeholder:"FILE" help:"Also write the result to this file."`
 }
 
-// Run soaks until the time is up or an interrupt comes, and fails when anything was missed or lost.
+// Run soaks until the time is up or an interrupt comes, and fails when anything was missed or lost, or time was left: a
+// soak that was cut short has shown nothing of the rest.
 func (c *soakCommand) Run(o output) error {
 	file, err := createJSON(c.JSON)
 	if err != nil {
@@ -38,7 +39,7 @@ func (c *soakCommand) Run(o output) error {
 	defer stop()
 	r, err := c.soak(ctx, o)
 	if errors.Is(err, context.Canceled) {
-		return errors.New("interrupted")
+		return errInterrupted
 	}
 	if r == nil {
 		return nameFlag(err)
@@ -48,6 +49,9 @@ func (c *soakCommand) Run(o output) error {
 	}
 	if err := file.write(r); err != nil {
 		return err
+	}
+	if r.Interrupted {
+		err = errors.Join(errCutShort, err)
 	}
 	return errors.Join(r.Err(), err)
 }

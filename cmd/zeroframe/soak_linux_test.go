@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"zeroframe/bench"
 )
@@ -76,6 +77,28 @@ func TestASoakOverSocketsFindsPingsThatAreLate(t *testing.T) {
 	}
 	if !strings.Contains(p.errors(), "pings missed: none came in time") {
 		t.Error(p.errors())
+	}
+}
+
+func TestAnInterruptedSoakReportsWhatItFoundAndFails(t *testing.T) {
+	for _, args := range []string{"--processes 1", "--memory"} {
+		file := filepath.Join(t.TempDir(), "soak.json")
+		p := start(t, append(strings.Fields("soak --conns 10 --ping-interval 10ms --tolerance 10s --duration 1h "+args), "--json", file)...)
+		p.line("opened") // said once all are open
+		p.Process.Signal(os.Interrupt)
+		p.line("CUT SHORT    by an interrupt, after ")
+		p.line("then         ")
+		if code := p.exit(); code != exitFailed || p.errors() != "zeroframe: error: interrupted: what had been measured is reported\n" {
+			t.Errorf("%s: exit code %d: %s", args, code, p.errors())
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := new(bench.SoakResult)
+		if err := json.Unmarshal(b, r); err != nil || !r.Interrupted || r.Duration != time.Hour || r.Elapsed >= time.Hour || r.Open != 10 {
+			t.Errorf("%s: %v, %+v", args, err, r)
+		}
 	}
 }
 
