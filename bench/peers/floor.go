@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+
+	"zeroframe/bench"
 )
 
 //go:embed floor/echo.c
@@ -34,7 +36,7 @@ var compiledFloor = sync.OnceValues(func() (string, error) {
 	if _, err := exec.LookPath(compiler); err != nil {
 		return "", errors.New("no C compiler is there")
 	}
-	dir, err := os.MkdirTemp("", "zeroframe-floor")
+	dir, err := bench.TempDir("zeroframe-floor")
 	if err != nil {
 		return "", err
 	}

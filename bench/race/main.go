@@ -156,7 +156,7 @@ func (f *flags) measure(ctx context.Context, progressTo io.Writer) (*data, error
 		return nil, err
 	}
 	var ground field
-	dir, err := os.MkdirTemp("", "race")
+	dir, err := bench.TempDir("zeroframe-race")
 	if err != nil {
 		return nil, err
 	}
