@@ -167,7 +167,7 @@ func (m *Measurement) load(ctx context.Context, t *Target, settings *Settings) e
 	}
 	if settings.Trace > 0 && t.PID != 0 {
 		settings.tell("counting system calls", since(load))
-		m.Syscalls, err = countSyscalls(ctx, t.PID, func() (uint64, error) {
+		m.Syscalls, m.Untraced, err = countSyscalls(ctx, t.PID, func() (uint64, error) {
 			r, err := load.Run(ctx, settings.Trace)
 			if err != nil {
 				return 0, err

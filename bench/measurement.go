@@ -42,6 +42,7 @@ type Measurement struct {
 	Heap     *Heap     `json:"heap,omitempty"`     // with Target.Snapshot
 	IO       *IO       `json:"io,omitempty"`       // of a Zeroframe server, with Target.Snapshot
 	Syscalls *Syscalls `json:"syscalls,omitempty"` // with Target.PID, Settings.Trace and a tracer
+	Untraced string    `json:"untraced,omitempty"` // which tracers were tried when none worked, and what each said
 	Pace     *Pace     `json:"pace,omitempty"`     // of an open loop
 
 	TLS         *TLS         `json:"tls,omitempty"`         // of wss

@@ -3,8 +3,10 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -16,30 +18,42 @@ import (
 )
 
 // countSyscalls counts the system calls of another process, with all its threads and what it starts, while run is
-// running, which returns how many messages that was: with perf, which disturbs little, or else with strace. It is nil where
-// neither is there, or allowed to.
-func countSyscalls(ctx context.Context, pid int, run func() (messages uint64, err error)) (*Syscalls, error) {
-	for _, attach := range []func(context.Context, int) (*tracer, error){attachPerf, attachStrace} {
-		t, err := attach(ctx, pid)
-		if err != nil {
-			continue
+// running, which returns how many messages that was: with perf, which disturbs little, or else with strace. Where neither is
+// there, or allowed to, there is why instead. The error is run's.
+func countSyscalls(ctx context.Context, pid int, run func() (messages uint64, err error)) (s *Syscalls, why string, err error) {
+	var failed []string
+	for _, with := range []struct {
+		name   string
+		attach func(context.Context, int) (*tracer, error)
+	}{{"perf", attachPerf}, {"strace", attachStrace}} {
+		t, err := with.attach(ctx, pid)
+		if err == nil {
+			messages, runErr := run()
+			var calls map[string]uint64
+			calls, err = t.detach()
+			if runErr != nil || ctx.Err() != nil {
+				return nil, "", errors.Join(runErr, ctx.Err())
+			}
+			if err == nil {
+				return syscallsOf(with.name, calls, messages), "", nil
+			}
 		}
-		messages, err := run()
-		calls, countErr := t.detach()
-		if err != nil || ctx.Err() != nil {
-			return nil, errors.Join(err, ctx.Err())
-		}
-		if countErr == nil {
-			return syscallsOf(t.name, calls, messages), nil
-		}
+		failed = append(failed, fmt.Sprintf("%s: %v", with.name, err))
 	}
-	return nil, nil
+	return nil, strings.Join(failed, "; "), ctx.Err()
 }
 
 // tracer is attached to a process. detach ends it and returns how often each call was made; "" is all of them.
 type tracer struct {
-	name   string
 	detach func() (map[string]uint64, error)
+}
+
+// saying is an error with what the tracer printed, in a line.
+func saying(err error, printed string) error {
+	if words := strings.Fields(printed); len(words) > 0 {
+		return fmt.Errorf("%w: %s", err, strings.Join(words, " "))
+	}
+	return err
 }
 
 // attachTime is how long a tracer may take to attach, and to end.
@@ -95,16 +109,16 @@ func attachPerf(ctx context.Context, pid int) (*tracer, error) {
 		err := tell("disable")
 		order.Close()
 		ack.Close()
-		if err := errors.Join(err, end()); err != nil {
-			return nil, err
+		if ended := end(); ended != nil || err != nil {
+			return nil, saying(cmp.Or(ended, err), out.String()) // why it ended says more than that it does not listen
 		}
 		return readPerf(&out)
 	}
 	if err := tell("enable"); err != nil {
-		detach()
-		return nil, err
+		_, ended := detach()
+		return nil, cmp.Or(ended, err)
 	}
-	return &tracer{"perf", detach}, nil
+	return &tracer{detach}, nil
 }
 
 // begin starts a tracer, whose end is by an interrupt.
@@ -150,14 +164,14 @@ func readPerf(r io.Reader) (map[string]uint64, error) {
 		}
 	}
 	if _, ok := calls[""]; !ok {
-		return nil, errors.New("perf did not count")
+		return nil, errors.New("it did not count")
 	}
 	return calls, nil
 }
 
 // attachStrace stops the process at every call: the figures are right, the process is slow.
 func attachStrace(ctx context.Context, pid int) (*tracer, error) {
-	dir, err := os.MkdirTemp("", "syscalls")
+	dir, err := TempDir("zeroframe-syscalls")
 	if err != nil {
 		return nil, err
 	}
@@ -190,16 +204,16 @@ func attachStrace(ctx context.Context, pid int) (*tracer, error) {
 		return readStrace(summary)
 	}
 	said.SetReadDeadline(time.Now().Add(attachTime))
-	lines := bufio.NewScanner(said)
-	for lines.Scan() {
+	var printed strings.Builder
+	for lines := bufio.NewScanner(said); lines.Scan(); fmt.Fprintln(&printed, lines.Text()) {
 		if strings.Contains(lines.Text(), "attached") {
 			said.SetReadDeadline(time.Time{})
 			go io.Copy(io.Discard, said)
-			return &tracer{"strace", detach}, nil
+			return &tracer{detach}, nil
 		}
 	}
 	detach()
-	return nil, errors.New("strace does not attach")
+	return nil, saying(errors.New("it does not attach"), printed.String())
 }
 
 // readStrace reads the table: share of time, seconds, microseconds per call, calls, perhaps errors, name.
@@ -220,7 +234,7 @@ func readStrace(r io.Reader) (map[string]uint64, error) {
 		}
 	}
 	if len(calls) == 0 {
-		return nil, errors.New("strace did not count")
+		return nil, errors.New("it did not count")
 	}
 	return calls, nil
 }

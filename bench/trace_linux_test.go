@@ -25,7 +25,7 @@ func TestSystemCallsAreCountedByWhateverThereIs(t *testing.T) {
 			m := measureOnce(t, mustParse(t, "4:32:1"), server.Target("ours", "/echo"), Settings{Trace: short})
 			t.Setenv("PATH", all)
 			if m.Syscalls == nil {
-				t.Skipf("%s is not permitted to trace", tool)
+				t.Skip(m.Untraced)
 			}
 			s := m.Syscalls
 			if s.Tracer != tool || s.Messages == 0 || s.Calls < 2*s.Messages || s.PerMessage < 2 || s.PerMessage > 10 {
@@ -38,11 +38,30 @@ func TestSystemCallsAreCountedByWhateverThereIs(t *testing.T) {
 	}
 }
 
-func TestWithoutATracerThereIsNoFigure(t *testing.T) {
-	t.Setenv("PATH", t.TempDir())
+func TestWithoutATracerThereIsNoFigureAndTheReason(t *testing.T) {
 	server := testServer(t)
-	if m := measureOnce(t, mustParse(t, "4:32:1"), server.Target("ours", "/echo"), Settings{Trace: short}); m.Syscalls != nil {
-		t.Errorf("%+v", m.Syscalls)
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	for _, tt := range []struct {
+		script string // of both
+		want   []string
+	}{
+		{"", []string{"perf: exec: ", "; strace: exec: "}},
+		{"#!/bin/sh\necho \"nobody may\ntrace $0\" >&2\nexit 1\n", []string{"perf: exit status 1: nobody may trace /", "; strace: it does not attach: nobody may trace /"}},
+	} {
+		if tt.script != "" {
+			for _, name := range []string{"perf", "strace"} {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(tt.script), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		m := measureOnce(t, mustParse(t, "4:32:1"), server.Target("ours", "/echo"), Settings{Trace: short})
+		for _, want := range tt.want {
+			if m.Syscalls != nil || !strings.Contains(m.Untraced, want) || strings.Contains(m.Untraced, "\n") {
+				t.Errorf("%+v, %q, want %q in it", m.Syscalls, m.Untraced, want)
+			}
+		}
 	}
 }
 

@@ -96,6 +96,18 @@ func (d *data) measured() bool {
 	return slices.ContainsFunc(d.Cells, func(c cell) bool { return len(c.Runs) > 0 })
 }
 
+// untraced is why measurements have no system calls that were to be counted, of the first that has not; "": of none.
+func (d *data) untraced() string {
+	for i := range d.Cells {
+		for _, r := range d.Cells[i].Runs {
+			if r.Measurement != nil && r.Measurement.Untraced != "" {
+				return "System calls could not be counted: " + oneLine(r.Measurement.Untraced)
+			}
+		}
+	}
+	return ""
+}
+
 // cell returns that of a server in a scenario, nil if there is none.
 func (d *data) cell(scenario, server string) *cell {
 	for i := range d.Cells {
@@ -130,6 +142,9 @@ func readData(path string) (*data, error) {
 	}
 	if len(d.Servers) == 0 || len(d.Scenarios) == 0 {
 		return nil, fmt.Errorf("%s has no servers or no scenarios", path)
+	}
+	if len(d.Cells) == 0 {
+		return nil, fmt.Errorf("%s has no cells: nothing was measured", path)
 	}
 	return d, nil
 }

@@ -136,6 +136,10 @@ func TestFlags(t *testing.T) {
 	if servers, err := choose(quickServers, nil); err != nil || len(servers) != len(quickServers) {
 		t.Error(err)
 	}
+	empty := filepath.Join(t.TempDir(), "empty.json")
+	if err := os.WriteFile(empty, []byte(`{"format":1,"servers":[{"name":"a"}],"scenarios":[{"name":"b"}],"reference":"a"}`), 0o666); err != nil {
+		t.Fatal(err)
+	}
 	for want, args := range map[string][]string{
 		`--servers: no server "nobody"`:                       {"--servers", "nobody"},
 		"--servers: gws is there twice":                       {"--servers", "gws,gws"},
@@ -148,6 +152,7 @@ func TestFlags(t *testing.T) {
 		"--repeat, --duration, --warmup and --trace: no more": {"--repeat=9223372036854775807"},
 		"--repeat, --duration, --warmup and --trace: no mor":  {"--warmup=2000000h"},
 		"open ": {"--from", filepath.Join(t.TempDir(), "none.json")},
+		empty + " has no cells: nothing was measured": {"--from", empty},
 	} {
 		err := parse(t, append(args, "--out", t.TempDir())...).run(t.Context(), io.Discard, io.Discard)
 		if err == nil || !strings.HasPrefix(err.Error(), want) {

@@ -41,6 +41,7 @@ type page struct {
 	Columns    []legend
 	Plots      template.JS // plots in JSON
 	Notes      string
+	Untraced   string
 	Missing    []string
 	Bound      []string // rows that are client-bound
 }
@@ -104,7 +105,7 @@ func (d *data) writePage(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	p := page{data: d, Where: d.where(), Ran: d.ran(), Verdict: verdict(all, d.Reference), Failures: d.failures(), Notes: notes}
+	p := page{data: d, Where: d.where(), Ran: d.ran(), Verdict: verdict(all, d.Reference), Failures: d.failures(), Untraced: d.untraced(), Notes: notes}
 	p.Chance = 1 << max(0, min(d.Repeat-1, 30))
 	p.Quiet, p.Loud = d.quiet()
 	show := plots{Reference: d.Reference}

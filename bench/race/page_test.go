@@ -111,6 +111,31 @@ func TestPageSaysWhatFailedWhatIsMissingAndWhatIsBound(t *testing.T) {
 	}
 }
 
+func TestReportsSayOnceWhySystemCallsWereNotCounted(t *testing.T) {
+	const said = "System calls could not be counted: perf: no; strace: not allowed"
+	d := fixture()
+	for _, untraced := range []string{"", "perf: no; strace: not  allowed"} {
+		for i := range d.Cells {
+			if runs := d.Cells[i].Runs; len(runs) > 0 && runs[0].Measurement != nil {
+				runs[0].Measurement.Untraced = untraced
+			}
+		}
+		want := 0
+		if untraced != "" {
+			want = 1
+		}
+		for name, write := range map[string]func(io.Writer) error{"text": d.writeText, "Markdown": d.writeMarkdown, "page": d.writePage} {
+			var b strings.Builder
+			if err := write(&b); err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(b.String(), said); n != want {
+				t.Errorf("%s: said %d times, not %d", name, n, want)
+			}
+		}
+	}
+}
+
 func TestPageLoadsNothing(t *testing.T) {
 	policy := false
 	elements(t, writtenPage(t, fixture()), func(n *html.Node) {

@@ -221,6 +221,9 @@ func (d *data) writeHead(b *strings.Builder, prefix string) {
 	if text, _ := d.quiet(); text != "" {
 		fmt.Fprintf(b, "%s         %s\n", prefix, text)
 	}
+	if text := d.untraced(); text != "" {
+		fmt.Fprintf(b, "%s         %s\n", prefix, text)
+	}
 }
 
 // where says which side ran on what.
