@@ -32,7 +32,7 @@ var (
 	// ErrWriteTimeout is the reason's Err when the peer took no byte of the queued output for the write timeout.
 	ErrWriteTimeout = errors.New("engine: write timeout")
 	// ErrCloseTimeout is the reason's Err when the peer did not answer our close frame, or a raw handler the peer's, as
-	// OnClose is told; a session's reason is decided before that.
+	// OnClose and the cause of a session's context say; a session's CloseReason is decided before that.
 	ErrCloseTimeout = errors.New("engine: close timeout")
 	// ErrCloseCode is returned by Close for a code that must not be sent (RFC 6455, section 7.4), ErrCloseReason for a
 	// reason that is not UTF-8 or longer than 123 bytes.

@@ -110,9 +110,13 @@ func (sessions) OnDrain(c *Conn) {
 	c.Yield()
 }
 
-func (sessions) OnClose(c *Conn, _ CloseReason) {
+func (sessions) OnClose(c *Conn, r CloseReason) {
 	s := c.session()
-	s.cancel(s.end)
+	end := s.end
+	if end.Reason.Err == nil && r.Err != nil { // since it was decided, the closing handshake has failed
+		end = &CloseError{Reason: r}
+	}
+	s.cancel(end)
 	c.Yield()
 }
 
@@ -242,7 +246,7 @@ func (s *Session) Terminate() { s.conn.Terminate() }
 func (s *Session) Conn() *Conn { return s.conn }
 
 // Context returns the handler's context: it ends with the connection, when the closing handshake is over or the socket
-// has gone.
+// has gone. Its cause is a *CloseError, with ErrCloseTimeout where the peer did not answer our close frame.
 func (s *Session) Context() context.Context { return s.ctx }
 
 // Request returns the request that opened the session, with path values; the same one at each call. Its context is the

@@ -44,6 +44,7 @@ var sessionEnds = []struct {
 	{"peer never answers our close", []engine.RouteOption{engine.WithCloseTimeout(30 * time.Millisecond)}, func(_ *server, c *client, session *engine.Session) {
 		session.Close(4000, "ours")
 		c.expectClose(4000)
+		expectNoAnswer(c.t, session, engine.CloseReason{Code: 4000, Text: "ours"})
 	}, engine.CloseReason{Code: 4000, Text: "ours"}},
 	{"stream ends instead of an answer", nil, func(_ *server, c *client, session *engine.Session) {
 		session.Close(4000, "ours")

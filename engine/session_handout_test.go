@@ -59,6 +59,17 @@ func expectMessage(t *testing.T, s *engine.Session, op frame.OpCode, payload []b
 	}
 }
 
+// expectNoAnswer requires that the session's context says of its end that the peer did not answer our close frame.
+func expectNoAnswer(t *testing.T, s *engine.Session, reason engine.CloseReason) {
+	t.Helper()
+	within(t, s.Context().Done())
+	var end *engine.CloseError
+	if err := context.Cause(s.Context()); !errors.As(err, &end) || !errors.Is(err, engine.ErrClosed) ||
+		end.Reason.Code != reason.Code || end.Reason.Text != reason.Text || end.Reason.Err != engine.ErrCloseTimeout {
+		t.Errorf("the cause of the context: %v, want %+v and a close timeout", err, reason)
+	}
+}
+
 // expectEnd requires that the session's connection ends with want, with every call that tells about it, and that calls
 // fail accordingly. What was received before must have been taken.
 func expectEnd(t *testing.T, s *engine.Session, want engine.CloseReason) {
@@ -77,6 +88,9 @@ func expectEnd(t *testing.T, s *engine.Session, want engine.CloseReason) {
 		t.Fatal("the session's context does not end")
 	}
 	calls := map[string]error{"the cause of the context": context.Cause(s.Context())}
+	if r.Err == nil && errors.Is(calls["the cause of the context"], engine.ErrCloseTimeout) {
+		delete(calls, "the cause of the context") // it knows more: expectNoAnswer
+	}
 	_, calls["Receive"] = s.Receive(ctx)
 	_, _, calls["NextReader"] = s.NextReader(ctx)
 	calls["Send"] = s.SendText(ctx, "late")

@@ -59,7 +59,8 @@ With --slash:
   /close [CODE [TEXT]]   closes the connection
   //TEXT                 sends /TEXT
 
-It exits with 0 when the connection was closed in order: by this end, or by the server with 1000, 1001 or no code.`
+It exits with 0 when the connection was closed in order: by this end, and the server answered, or by the server with 1000,
+1001 or no code.`
 }
 
 // Run talks to the server until the connection ends.
@@ -230,6 +231,9 @@ func (c *catCommand) converse(s *engine.Session, in *input, show *shower, o outp
 	if err != nil {
 		return err
 	}
+	if unanswered(s) {
+		reason = engine.CloseReason{Code: frame.CloseAbnormal, Err: engine.ErrCloseTimeout}
+	}
 	text, orderly := ending(reason)
 	if !orderly {
 		return errors.Join(failure, errors.New(text))
@@ -261,12 +265,24 @@ func printAll(s *engine.Session, show *shower, q *quiet) error {
 	return failed
 }
 
+// unanswered reports whether the server left our close frame without an answer for --close-timeout.
+func unanswered(s *engine.Session) bool {
+	select {
+	case <-s.Context().Done():
+		return errors.Is(context.Cause(s.Context()), engine.ErrCloseTimeout)
+	default: // patience has ended
+		return true
+	}
+}
+
 // ending says how a connection ended, and whether that was in order.
 func ending(r engine.CloseReason) (text string, orderly bool) {
 	var b strings.Builder
 	switch {
+	case errors.Is(r.Err, engine.ErrCloseTimeout):
+		return fmt.Sprintf("the server did not answer the close frame: %v", r.Code), false
 	case r.Code == frame.CloseAbnormal:
-		b.WriteString("connection lost")
+		fmt.Fprintf(&b, "connection lost: %v", r.Code)
 	case r.Remote:
 		fmt.Fprintf(&b, "closed by the server: %v", r.Code)
 		orderly = r.Code == frame.CloseNormal || r.Code == frame.CloseGoingAway || r.Code == frame.CloseNoStatus
