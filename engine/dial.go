@@ -36,7 +36,8 @@ import (
 //
 // An answer other than 101 is a *HandshakeError, a redirect too, which is not followed, and so is what a proxy says. A
 // certificate that does not verify is crypto/tls's *tls.CertificateVerificationError; when ctx or the time has ended,
-// errors.Is finds context.Canceled or context.DeadlineExceeded; after Shutdown or Close the error is ErrServerClosed.
+// errors.Is finds context.Canceled or context.DeadlineExceeded. Shutdown and Close of the engine end a Dial under way, and
+// those after them: the error is ErrServerClosed.
 // Nothing is tried twice: examples/reconnect shows how a client comes back.
 func (e *Engine) Dial(ctx context.Context, rawURL string, header http.Header, h Handler, opts ...RouteOption) (*Conn, error) {
 	to, err := parseDestination(rawURL)
@@ -50,14 +51,17 @@ func (e *Engine) Dial(ctx context.Context, rawURL string, header http.Header, h 
 	if e.closing.Load() {
 		return nil, ErrServerClosed
 	}
+	ctx, goDown := context.WithCancelCause(ctx)
+	defer goDown(nil)
+	defer context.AfterFunc(e.up, func() { goDown(ErrServerClosed) })()
 	ctx, cancel := context.WithTimeout(ctx, e.config.handshakeTimeout)
 	defer cancel()
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, dialError(ctx, to, err)
 	}
 	by, err := r.findProxy(ctx, to, header)
 	if err != nil {
-		return nil, err
+		return nil, dialError(ctx, to, err)
 	}
 	address := to.address
 	if by != nil {
@@ -77,15 +81,18 @@ func (e *Engine) Dial(ctx context.Context, rawURL string, header http.Header, h 
 	return nil, dialError(ctx, to, err)
 }
 
-// dialError is what a dial fails with: err, unless that came of the end of ctx.
+// dialError is what a dial fails with: err, unless that came of the end of ctx, or of the engine's.
 func dialError(ctx context.Context, to *destination, err error) error {
 	ended := ctx.Err()
 	if end, ok := ctx.Deadline(); ok && ended == nil && !time.Now().Before(end) {
 		ended = context.DeadlineExceeded // a deadline of the socket's came first
 	}
 	var answered *HandshakeError
-	if ended == nil || errors.As(err, &answered) {
+	switch {
+	case ended == nil || errors.As(err, &answered):
 		return err
+	case context.Cause(ctx) == ErrServerClosed:
+		return ErrServerClosed
 	}
 	return fmt.Errorf("engine: dialing %s: %w", to.address, ended)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"testing"
@@ -140,6 +141,77 @@ func TestDialEndsWithItsContextAtEveryStage(t *testing.T) {
 			if before >= 0 {
 				eventually(t, tt.name+", "+name+": descriptors are left", func() bool { return descriptors() <= before })
 			}
+		}
+	}
+}
+
+// So it does with the engine, and before there is a socket.
+func TestDialEndsWithItsEngineAtEveryStage(t *testing.T) {
+	a, p := newAuthority(t), newPeer(t)
+	certificates := map[string]tls.Certificate{}
+	for _, name := range []string{"server.test", "127.0.0.1"} {
+		certificates[name] = a.issue(t, name)
+	}
+	ends := map[string]func(*server) error{"Shutdown": (*server).shutdown, "Close": func(s *server) error { return s.Close() }}
+	expectEnd := func(stage, end string, s *server, dialed <-chan error) {
+		t.Helper()
+		if err := ends[end](s); err != nil {
+			t.Errorf("%s: %s: %v", stage, end, err)
+		}
+		if err := within(t, dialed); err != engine.ErrServerClosed {
+			t.Errorf("%s, %s: %v", stage, end, err)
+		}
+	}
+	start := func() *server {
+		return bare(t, engine.WithHandshakeTimeout(time.Hour), engine.WithClientTLS(a.client()))
+	}
+	for _, tt := range dialStages {
+		for end := range ends {
+			before := descriptors()
+			s := start()
+			opts := []engine.RouteOption{engine.WithDialContext(landAt(p).dial)}
+			if tt.scheme != "" {
+				opts = append(opts, engine.WithProxy(always(&url.URL{Scheme: tt.scheme, Host: p.Addr().String()})))
+			}
+			done := make(chan error, 1)
+			go func() { _, err := s.Dial(context.Background(), tt.url, nil, newDialed(), opts...); done <- err }()
+			c, err := p.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.SetDeadline(time.Now().Add(patience))
+			stuck := &stage{Conn: c, certificates: certificates}
+			if tt.there(stuck); stuck.err != nil {
+				t.Errorf("%s: %v", tt.name, stuck.err)
+			}
+			expectEnd(tt.name, end, s, done)
+			if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%s, %s: the socket is not closed", tt.name, end)
+			}
+			c.Close()
+			if before >= 0 {
+				eventually(t, tt.name+", "+end+": descriptors are left", func() bool { return descriptors() <= before })
+			}
+		}
+	}
+	asked := make(chan struct{}, 1)
+	wait := func(ctx context.Context) error {
+		asked <- struct{}{}
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	for name, stuck := range map[string]engine.RouteOption{
+		"connecting":          engine.WithDialContext(func(ctx context.Context, _, _ string) (net.Conn, error) { return nil, wait(ctx) }),
+		"looking for a proxy": engine.WithProxy(func(r *http.Request) (*url.URL, error) { return nil, wait(r.Context()) }),
+	} {
+		for end := range ends {
+			s, done := start(), make(chan error, 1)
+			go func() {
+				_, err := s.Dial(context.Background(), "ws://server.test/", nil, newDialed(), stuck)
+				done <- err
+			}()
+			within(t, asked)
+			expectEnd(name, end, s, done)
 		}
 	}
 }

@@ -41,8 +41,8 @@ type Engine struct {
 	turns secure.Turns // of TLS handshakes
 
 	closing       atomic.Bool
-	stop          chan struct{} // closed when closing begins
-	stopOnce      sync.Once
+	up            context.Context // ends when closing begins
+	down          context.CancelFunc
 	live          atomic.Int64 // connections made and not yet ended
 	empty         chan struct{}
 	emptied       sync.Once
@@ -52,7 +52,8 @@ type Engine struct {
 // New makes an engine and starts its loops. Shutdown or Close ends them. The error is an *OptionError that names the
 // option, ErrUnsupported, or the system's.
 func New(opts ...Option) (*Engine, error) {
-	e := &Engine{config: defaults(), router: newRouter(), stop: make(chan struct{}), empty: make(chan struct{})}
+	e := &Engine{config: defaults(), router: newRouter(), empty: make(chan struct{})}
+	e.up, e.down = context.WithCancel(context.Background())
 	for _, o := range opts {
 		if err := o.applyEngine(&e.config); err != nil {
 			return nil, err
@@ -166,8 +167,8 @@ func (e *Engine) connEnded() {
 
 // Shutdown stops listening, refuses further requests, closes every connection with 1001 "Server is going down", and
 // waits until all have ended; of those that WithHTTPHandler's handler serves it closes the idle ones and waits for the
-// others' answers. When ctx ends first, the rest is terminated and ctx's error returned. Serve and its kin return
-// ErrServerClosed at once. It must not be called on a loop.
+// others' answers. When ctx ends first, the rest is terminated and ctx's error returned. Serve and its kin, and Dial
+// wherever it is, return ErrServerClosed at once. It must not be called on a loop.
 func (e *Engine) Shutdown(ctx context.Context) error {
 	e.beginClosing()
 	for _, lc := range e.group.Conns() {
@@ -190,7 +191,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 }
 
 // Close ends the engine and every connection at once, without close frames; their reason is 1006 with ErrServerClosed.
-// It must not be called on a loop.
+// Dial, wherever it is, returns that at once. It must not be called on a loop.
 func (e *Engine) Close() error {
 	e.beginClosing()
 	if e.http != nil {
@@ -203,7 +204,7 @@ func (e *Engine) Close() error {
 
 func (e *Engine) beginClosing() {
 	e.closing.Store(true)
-	e.stopOnce.Do(func() { close(e.stop) })
+	e.down()
 }
 
 // lastHandshake is how long a TLS handshake may go on when the engine goes down.

@@ -51,7 +51,7 @@ func (e *Engine) serve(ln net.Listener, layer func(lower loop.Stream) loop.Strea
 	if stream := e.behindProxies(layer); stream != nil {
 		over = &loop.Layer{Stream: stream, Refusal: refusal}
 	}
-	err := e.group.Serve(ln, e.stop, over)
+	err := e.group.Serve(ln, e.up.Done(), over)
 	if errors.Is(err, loop.ErrClosed) && e.closing.Load() {
 		return ErrServerClosed
 	}
