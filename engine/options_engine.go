@@ -115,7 +115,7 @@ func WithAcceptHook(f func(remote netip.AddrPort) (release func(), ok bool)) Opt
 	return engineOption(func(c *config) error { c.acceptHook = f; return nil })
 }
 
-// WithNoDelay sets TCP_NODELAY on connections, accepted or dialed. Default on.
+// WithNoDelay sets TCP_NODELAY on connections, accepted or dialed; those that net/http accepted stay as they are. Default on.
 func WithNoDelay(on bool) Option {
 	return engineOption(func(c *config) error { c.noDelay = on; return nil })
 }
