@@ -24,7 +24,7 @@ type cell struct {
 }
 
 func (c *cell) start(p *plan) (*peers.Process, error) {
-	return c.server.Start(p.serverCore, peers.Options{Mode: c.mode, Size: c.messages.size})
+	return c.server.Start(p.ServerCore, peers.Options{Mode: c.mode, Size: c.messages.size})
 }
 
 // measure is one repetition. The replies on the first connection, from the first to the last, are verified.
@@ -42,12 +42,12 @@ func (c *cell) measure(p *plan) error {
 	if err := l.open(s.Addr, p.conns); err != nil {
 		return err
 	}
-	if p.warmup > 0 {
-		if _, err := l.runFor(p.warmup, s.CPUs); err != nil {
+	if p.Warmup > 0 {
+		if _, err := l.runFor(p.Warmup, s.CPUs); err != nil {
 			return err
 		}
 	}
-	w, err := l.runFor(p.duration, s.CPUs)
+	w, err := l.runFor(p.Duration, s.CPUs)
 	if err != nil {
 		return err
 	}

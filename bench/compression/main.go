@@ -11,9 +11,9 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -24,46 +24,32 @@ import (
 func main() {
 	peers.ServeIfChild()
 	var p plan
-	flag.IntVar(&p.repeat, "repeat", 3, "how often to measure each cell; medians are printed")
-	flag.DurationVar(&p.duration, "duration", time.Second, "how long to measure a cell each time")
-	flag.DurationVar(&p.warmup, "warmup", 300*time.Millisecond, "how long to load it before that")
+	p.Flags(time.Second, 300*time.Millisecond, "zeroframe,gws,coder,gorilla")
 	flag.IntVar(&p.conns, "conns", 100, "connections, with one message in flight on each")
 	flag.IntVar(&p.idle, "idle", 1000, "connections whose memory is measured; 0: none")
-	names := flag.String("servers", "zeroframe,gws,coder,gorilla", "servers to measure")
 	sizes := flag.String("sizes", "128,1024,16384", "bytes of each message")
 	flag.Parse()
-	exit(p.run(strings.Split(*names, ","), strings.Split(*sizes, ",")))
-}
-
-func exit(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "compression:", err)
-		os.Exit(1)
-	}
-	os.Exit(0)
+	peers.Exit(p.run(strings.Split(*sizes, ",")))
 }
 
 // plan is what is to be measured.
 type plan struct {
-	repeat, conns, idle int
-	duration, warmup    time.Duration
-	serverCore          int // -1: any
+	peers.Plan
+	conns, idle int
 }
 
-func (p *plan) run(names, sizes []string) error {
-	if p.repeat < 1 || p.duration <= 0 || p.warmup < 0 || p.conns < 1 || p.idle < 0 {
-		return fmt.Errorf("-repeat, -duration and -conns must be positive, -warmup and -idle not negative")
+func (p *plan) run(sizes []string) error {
+	if p.conns < 1 || p.idle < 0 {
+		return errors.New("-conns must be positive, -idle not negative")
 	}
-	var servers []*peers.Server
-	for _, name := range names {
-		server, err := peers.Find(peers.All(), name)
-		if err != nil {
-			return fmt.Errorf("-servers: %w", err)
+	servers, err := p.Begin(func(s *peers.Server) error {
+		if len(s.Modes) == 0 {
+			return errors.New("it does not compress")
 		}
-		if len(server.Modes) == 0 {
-			return fmt.Errorf("-servers: %s does not compress", name)
-		}
-		servers = append(servers, server)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	var cells []*cell
 	for _, s := range sizes {
@@ -78,12 +64,8 @@ func (p *plan) run(names, sizes []string) error {
 			}
 		}
 	}
-	var err error
-	if p.serverCore, err = peers.PinLoad(); err != nil {
-		return err
-	}
 	p.printHead(servers)
-	for range p.repeat {
+	for range p.Repeat {
 		for _, c := range cells {
 			if err := c.measure(p); err != nil {
 				return fmt.Errorf("%s, %s, %d B: %w", c.server.Name, c.mode, c.messages.size, err)

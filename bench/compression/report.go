@@ -11,10 +11,10 @@ import (
 )
 
 func (p *plan) printHead(servers []*peers.Server) {
-	peers.PrintHead(p.serverCore)
+	peers.PrintHead(p.ServerCore)
 	fmt.Printf("load     %d connections, one message in flight on each, %d different messages of JSON as text, compressed by the client at\n"+
 		"         level 6 without takeover; %d x %v after %v each, interleaved, medians; all replies on one connection are verified\n",
-		p.conns, variety, p.repeat, p.duration, p.warmup)
+		p.conns, variety, p.Repeat, p.Duration, p.Warmup)
 	for _, s := range servers {
 		fmt.Printf("server   %s: %s; %s\n", s.Name, s.How, s.Compressing)
 	}

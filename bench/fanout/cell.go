@@ -28,7 +28,7 @@ func (c *cell) measure(p *plan) error {
 }
 
 func (c *cell) one(p *plan, s *peers.Server) (*bench.FanoutResult, error) {
-	child, err := s.Start(p.serverCore, work)
+	child, err := s.Start(p.ServerCore, work)
 	if err != nil {
 		return nil, err
 	}
@@ -38,12 +38,12 @@ func (c *cell) one(p *plan, s *peers.Server) (*bench.FanoutResult, error) {
 		return nil, err
 	}
 	defer f.Close()
-	if p.warmup > 0 {
-		if _, err := run(context.Background(), f, p.warmup); err != nil {
+	if p.Warmup > 0 {
+		if _, err := run(context.Background(), f, p.Warmup); err != nil {
 			return nil, err
 		}
 	}
-	r, err := run(context.Background(), f, p.duration)
+	r, err := run(context.Background(), f, p.Duration)
 	if err == nil && r.Deliveries == 0 {
 		err = errors.New("no message came while it was measured")
 	}

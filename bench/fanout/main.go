@@ -14,7 +14,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -26,54 +25,38 @@ func main() {
 	peers.ServeIfChild()
 	var p plan
 	others := peers.Others{Unmarked: peers.Topic}
-	flag.IntVar(&p.repeat, "repeat", 3, "how often to measure each cell; medians are printed")
-	flag.DurationVar(&p.duration, "duration", time.Second, "how long to measure a cell each time")
-	flag.DurationVar(&p.warmup, "warmup", 300*time.Millisecond, "how long to load it before that")
+	p.Flags(time.Second, 300*time.Millisecond, "zeroframe,batched writes,writes,gws,gorilla")
 	flag.IntVar(&p.behind, "behind", 3000, "messages of 4 KiB, more than sockets hold, to 1,000 subscribers of which a tenth does not read, for memory; 0: none")
 	flag.StringVar(&others.Path, "path", "/", "path to connect to on the servers of -server")
-	names := flag.String("servers", "zeroframe,batched writes,writes,gws,gorilla", "servers to measure")
 	shapes := flag.String("shapes", "1000:32:1,10000:32:1,1000:1KiB:1,10000:1KiB:1,1000:32:8,10000:32:8,1000:1KiB:8,10000:1KiB:8",
 		"subscribers:bytes:messages in flight; none: -")
 	flag.Func("server", "NAME=COMMAND of another server to measure too, with {port} for the port to listen on; may be repeated", others.Add)
 	flag.Parse()
 	p.servers = others.Servers
-	exit(p.run(strings.Split(*names, ","), strings.Split(*shapes, ",")))
-}
-
-func exit(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "fanout:", err)
-		os.Exit(1)
-	}
-	os.Exit(0)
+	peers.Exit(p.run(strings.Split(*shapes, ",")))
 }
 
 // plan is what is to be measured.
 type plan struct {
-	repeat, behind   int
-	duration, warmup time.Duration
-	serverCore       int // -1: any
-	servers          []*peers.Server
+	peers.Plan
+	behind  int
+	servers []*peers.Server
 }
 
-func (p *plan) run(names, shapes []string) error {
-	if p.repeat < 1 || p.duration <= 0 || p.warmup < 0 || p.behind < 0 {
-		return errors.New("-repeat and -duration must be positive, -warmup and -behind not negative")
+func (p *plan) run(shapes []string) error {
+	if p.behind < 0 {
+		return errors.New("-behind must not be negative")
 	}
-	var own []*peers.Server
-	for _, name := range names {
-		s, err := peers.Find(peers.All(), name)
-		if err != nil {
-			return fmt.Errorf("-servers: %w", err)
-		}
-		own = append(own, s)
+	known, err := p.Begin(func(s *peers.Server) error { return s.Can(work) })
+	if err != nil {
+		return err
 	}
-	p.servers = append(own, p.servers...)
 	for _, s := range p.servers {
 		if err := s.Can(work); err != nil {
-			return fmt.Errorf("%s: %w", s.Name, err)
+			return fmt.Errorf("-server: %s: %w", s.Name, err)
 		}
 	}
+	p.servers = append(known, p.servers...)
 	var cells []*cell
 	for _, s := range shapes {
 		if s == "-" {
@@ -85,12 +68,8 @@ func (p *plan) run(names, shapes []string) error {
 		}
 		cells = append(cells, &cell{row, make([][]*bench.FanoutResult, len(p.servers))})
 	}
-	var err error
-	if p.serverCore, err = peers.PinLoad(); err != nil {
-		return err
-	}
 	p.printHead()
-	for range p.repeat {
+	for range p.Repeat {
 		for _, c := range cells {
 			if err := c.measure(p); err != nil {
 				return err
@@ -110,9 +89,9 @@ func (p *plan) run(names, shapes []string) error {
 }
 
 func (p *plan) printHead() {
-	peers.PrintHead(p.serverCore)
+	peers.PrintHead(p.ServerCore)
 	fmt.Printf("load     one publisher, which all subscribers hear, itself too; every delivery verified; %d x %v after %v each,\n"+
-		"         interleaved, medians; latency from sending to each delivery\n", p.repeat, p.duration, p.warmup)
+		"         interleaved, medians; latency from sending to each delivery\n", p.Repeat, p.Duration, p.Warmup)
 	for _, s := range p.servers {
 		fmt.Printf("server   %s: %s\n", s.Name, s.Publishing)
 	}

@@ -51,7 +51,7 @@ func (p *plan) measureMemory() error {
 const memoryTime = 5 * time.Minute
 
 func (p *plan) memory(s *peers.Server, deaf int) (m memory, err error) {
-	child, err := s.Start(p.serverCore, work)
+	child, err := s.Start(p.ServerCore, work)
 	if err != nil {
 		return m, err
 	}

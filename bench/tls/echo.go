@@ -55,12 +55,12 @@ func (e *echoes) one(p *plan, server *peers.Server) (r *bench.Result, err error)
 		return nil, err
 	}
 	defer l.Close()
-	if p.warmup > 0 {
-		if _, err := l.Run(context.Background(), p.warmup); err != nil {
+	if p.Warmup > 0 {
+		if _, err := l.Run(context.Background(), p.Warmup); err != nil {
 			return nil, err
 		}
 	}
-	if r, err = l.Run(context.Background(), p.duration); err != nil {
+	if r, err = l.Run(context.Background(), p.Duration); err != nil {
 		return nil, err
 	}
 	if r.Errors > 0 || r.Messages == 0 || r.Server == nil {

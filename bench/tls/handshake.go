@@ -92,7 +92,7 @@ func (h *handshakes) one(p *plan, server *peers.Server) (r opened, err error) {
 	var mu sync.Mutex
 	for _, config := range configs {
 		all.Go(func() {
-			for time.Since(begin) < p.duration {
+			for time.Since(begin) < p.Duration {
 				resumed, e := open(s.Addr, config)
 				if e == nil && resumed != h.resume {
 					e = fmt.Errorf("resumed: %v", resumed)

@@ -23,48 +23,34 @@ import (
 func main() {
 	peers.ServeIfChild()
 	var p plan
-	flag.IntVar(&p.repeat, "repeat", 3, "how often to measure each cell; medians are printed")
-	flag.DurationVar(&p.duration, "duration", 700*time.Millisecond, "how long to measure a cell each time")
-	flag.DurationVar(&p.warmup, "warmup", 200*time.Millisecond, "how long to load it before that")
+	p.Flags(700*time.Millisecond, 200*time.Millisecond, "zeroframe,zeroframe-released,gws,nbio,nbio-blocking,coder,gorilla")
 	flag.IntVar(&p.idle, "idle", 3500, "idle connections whose memory is measured, beyond the first 500; 0: none")
 	flag.BoolVar(&p.handshakes, "handshakes", true, "measure handshakes")
-	names := flag.String("servers", "zeroframe,zeroframe-released,gws,nbio,nbio-blocking,coder,gorilla", "servers to measure")
 	shapes := flag.String("shapes", "100:32:1,100:1KiB:1,100:16KiB:1,10:1MiB:1,100:32:16", "connections:bytes:messages in flight; none: -")
 	flag.Parse()
-	exit(p.run(strings.Split(*names, ","), strings.Split(*shapes, ",")))
-}
-
-func exit(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "tls:", err)
-		os.Exit(1)
-	}
-	os.Exit(0)
+	peers.Exit(p.run(strings.Split(*shapes, ",")))
 }
 
 // plan is what is to be measured.
 type plan struct {
-	repeat, idle     int
-	duration, warmup time.Duration
-	handshakes       bool
-	serverCore       int // -1: any
-	certificate      *peers.Certificate
+	peers.Plan
+	idle        int
+	handshakes  bool
+	certificate *peers.Certificate
 }
 
-func (p *plan) run(names, shapes []string) error {
-	if p.repeat < 1 || p.duration <= 0 || p.warmup < 0 || p.idle < 0 {
-		return errors.New("-repeat and -duration must be positive, -warmup and -idle not negative")
+func (p *plan) run(shapes []string) error {
+	if p.idle < 0 {
+		return errors.New("-idle must not be negative")
 	}
-	var list []*peers.Server
-	for _, name := range names {
-		server, err := peers.Find(peers.All(), name)
-		if err != nil {
-			return fmt.Errorf("-servers: %w", err)
+	list, err := p.Begin(func(s *peers.Server) error {
+		if !s.TLS {
+			return errors.New("it has no TLS")
 		}
-		if !server.TLS {
-			return fmt.Errorf("-servers: %s has no TLS", name)
-		}
-		list = append(list, server)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	var cells []cell
 	for _, s := range shapes {
@@ -82,7 +68,7 @@ func (p *plan) run(names, shapes []string) error {
 			cells = append(cells, newHandshakes(k, list))
 		}
 	}
-	dir, err := os.MkdirTemp("", "zeroframe-tls")
+	dir, err := bench.TempDir("zeroframe-tls")
 	if err != nil {
 		return err
 	}
@@ -90,11 +76,8 @@ func (p *plan) run(names, shapes []string) error {
 	if p.certificate, err = peers.NewCertificate(dir); err != nil {
 		return err
 	}
-	if p.serverCore, err = peers.PinLoad(); err != nil {
-		return err
-	}
 	p.printHead(list)
-	for range p.repeat {
+	for range p.Repeat {
 		for _, c := range cells {
 			if err := c.measure(p); err != nil {
 				return err
@@ -113,5 +96,5 @@ func (p *plan) run(names, shapes []string) error {
 
 // start runs a server for messages of a size.
 func (p *plan) start(s *peers.Server, size int) (*peers.Process, error) {
-	return s.Start(p.serverCore, peers.Options{Size: size, Pair: p.certificate.Pair})
+	return s.Start(p.ServerCore, peers.Options{Size: size, Pair: p.certificate.Pair})
 }

@@ -23,7 +23,7 @@ func served(t *testing.T, s *peers.Server) (*plan, *peers.Process) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &plan{certificate: certificate, serverCore: -1}
+	p := &plan{certificate: certificate, Plan: peers.Plan{ServerCore: -1}}
 	to, err := p.start(s, 1000)
 	if err != nil {
 		t.Fatal(err)
