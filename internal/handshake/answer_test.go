@@ -69,7 +69,7 @@ func TestRefusalIsACompleteResponse(t *testing.T) {
 	}{
 		{handshake.ErrBadRequest, 400, "", ""},
 		{handshake.ErrForbidden, 403, "", ""},
-		{handshake.ErrNotFound, 404, "", ""},
+		{&handshake.Refusal{Status: 404}, 404, "", ""},
 		{handshake.ErrMethodNotAllowed, 405, "Allow", "GET"},
 		{handshake.ErrRequestTimeout, 408, "", ""},
 		{handshake.ErrUpgradeRequired, 426, "Upgrade", "websocket"},
@@ -107,8 +107,7 @@ func TestRefusalMergesConnectionOptions(t *testing.T) {
 		want string
 	}{
 		{handshake.AppendRefusal(nil, handshake.ErrUpgradeRequired, time.Now()), "\r\nConnection: Upgrade, close\r\n"},
-		{handshake.AppendRefusal(nil, handshake.ErrNotFound, time.Now()), "\r\nConnection: close\r\n"},
-		{handshake.AppendRefusalKeepAlive(nil, handshake.ErrUpgradeRequired, time.Now()), "\r\nConnection: Upgrade\r\n"},
+		{handshake.AppendRefusal(nil, handshake.ErrBadRequest, time.Now()), "\r\nConnection: close\r\n"},
 	} {
 		if strings.Count(string(c.b), "Connection:") != 1 || !strings.Contains(string(c.b), c.want) {
 			t.Errorf("%q, want %q", c.b, c.want)
@@ -116,10 +115,12 @@ func TestRefusalMergesConnectionOptions(t *testing.T) {
 	}
 }
 
-func TestRefusalCanKeepTheConnection(t *testing.T) {
-	for _, r := range []*handshake.Refusal{handshake.ErrNotFound, handshake.ErrUpgradeRequired, {Status: 304}} {
-		if resp := readResponse(t, handshake.AppendRefusalKeepAlive(nil, r, time.Now())); resp.Close || resp.StatusCode != r.Status {
-			t.Errorf("%v: close %v, %s", r, resp.Close, resp.Status)
+// RFC 9110, section 6.4.1.
+func TestRefusalByAStatusWithoutABodyHasNone(t *testing.T) {
+	for _, status := range []int{204, 304} {
+		b := string(handshake.AppendRefusal(nil, &handshake.Refusal{Status: status, Reason: "no room"}, time.Now()))
+		if !strings.HasSuffix(b, "\r\nConnection: close\r\n\r\n") || strings.Contains(b, "Content-Length") {
+			t.Errorf("%d: %q", status, b)
 		}
 	}
 }

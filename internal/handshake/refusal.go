@@ -28,7 +28,6 @@ func (r *Refusal) Error() string {
 var (
 	ErrBadRequest       = bad("")
 	ErrForbidden        = &Refusal{Status: http.StatusForbidden, Reason: "origin not allowed"}
-	ErrNotFound         = &Refusal{Status: http.StatusNotFound}
 	ErrMethodNotAllowed = &Refusal{
 		Status: http.StatusMethodNotAllowed,
 		Reason: "a WebSocket handshake is a GET",
@@ -102,17 +101,6 @@ var refusalOwn = []string{
 // AppendSwitching. It allocates nothing while dst has room and r has at most
 // 16 header fields.
 func AppendRefusal(dst []byte, r *Refusal, now time.Time) []byte {
-	return appendRefusal(dst, r, now, true)
-}
-
-// AppendRefusalKeepAlive is AppendRefusal for a connection that stays open:
-// only for a head that Parse accepted, without a body, sent over HTTP/1.1 and
-// not with the method HEAD, whose answer has no body.
-func AppendRefusalKeepAlive(dst []byte, r *Refusal, now time.Time) []byte {
-	return appendRefusal(dst, r, now, false)
-}
-
-func appendRefusal(dst []byte, r *Refusal, now time.Time, closing bool) []byte {
 	status := r.Status
 	if status < 200 || status > 999 {
 		status = http.StatusInternalServerError
@@ -127,7 +115,7 @@ func appendRefusal(dst []byte, r *Refusal, now time.Time, closing bool) []byte {
 	dst = append(dst, "\r\nDate: "...)
 	dst = now.UTC().AppendFormat(dst, http.TimeFormat)
 	dst = append(dst, "\r\n"...)
-	dst = appendConnection(dst, r.Header["Connection"], closing)
+	dst = appendConnection(dst, r.Header["Connection"])
 	dst = appendHeader(dst, r.Header, refusalOwn)
 	if status == http.StatusNoContent || status == http.StatusNotModified { // no body: RFC 9110 section 6.4.1
 		return append(dst, "\r\n"...)
@@ -139,24 +127,12 @@ func appendRefusal(dst []byte, r *Refusal, now time.Time, closing bool) []byte {
 	return append(dst, '\n')
 }
 
-// appendConnection appends one Connection field with all options, if there
-// are any.
-func appendConnection(dst []byte, options []string, closing bool) []byte {
-	if len(options) == 0 && !closing {
-		return dst
-	}
+// appendConnection appends one Connection field with all options, close the
+// last of them.
+func appendConnection(dst []byte, options []string) []byte {
 	dst = append(dst, "Connection: "...)
-	for i, o := range options {
-		if i > 0 {
-			dst = append(dst, ", "...)
-		}
-		dst = appendValue(dst, o)
+	for _, o := range options {
+		dst = append(appendValue(dst, o), ", "...)
 	}
-	if closing {
-		if len(options) > 0 {
-			dst = append(dst, ", "...)
-		}
-		dst = append(dst, "close"...)
-	}
-	return append(dst, "\r\n"...)
+	return append(dst, "close\r\n"...)
 }

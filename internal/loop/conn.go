@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -162,7 +163,7 @@ func (c *Conn) readable() {
 		if _, output := c.holds(); output { // an answer of the stream's own to what it read
 			c.flush()
 		}
-	case err == errEOF:
+	case err == io.EOF:
 		c.flags |= flagEOF
 		c.interest &^= wantRead
 		c.serve(c.ep.EOF)
@@ -240,9 +241,6 @@ func (c *Conn) SetTimer(at time.Duration) {
 func (c *Conn) Timer() (at time.Duration, armed bool) {
 	return time.Duration(c.timer.When()) << tickShift, c.timer.Armed()
 }
-
-// StopTimer takes SetTimer back. Loop only.
-func (c *Conn) StopTimer() { c.loop.wheel.Disarm(&c.timer) }
 
 // CloseWrite ends the outgoing direction: the peer reads to the end of what was written. Loop only.
 func (c *Conn) CloseWrite() error {

@@ -1,9 +1,5 @@
 package loop
 
-import "io"
-
-var errEOF = io.EOF
-
 // NewStreamConn gives c, on which Init was called, to a loop of the group with s in the place of a descriptor. Any
 // goroutine may call it. Readiness announced by s before is not needed: the loop reads once to begin with.
 func (g *Group) NewStreamConn(c *Conn, s Stream) error {
