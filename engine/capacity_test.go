@@ -39,7 +39,10 @@ func TestAcceptHookRefusesByAddress(t *testing.T) {
 		defer bad.Close()
 		bad.SetDeadline(time.Now().Add(patience))
 		nc.Write(upgradeRequest("/"))
-		bad.expectRefusal(http.StatusServiceUnavailable)
+		resp, _ := bad.expectRefusal(http.StatusServiceUnavailable)
+		if date := resp.Header["Date"]; date != nil {
+			t.Error("an answer that was made when the engine was has a date:", date)
+		}
 		good.write(frame.Text, []byte("served"))
 		good.expect(frame.Text, []byte("served"))
 		eventually(t, "the refusal is counted", func() bool { return s.Stats().RefusedByHook == 1 })

@@ -73,7 +73,7 @@ func New(opts ...Option) (*Engine, error) {
 	e.topics.byName = make(map[string]*topic)
 	e.decompressors = newPool[deflate.Decompressor](e.config.loops)
 	e.waiting = route{engine: e, handler: NopHandler{}, settings: e.config.settings}
-	busy := handshake.AppendRefusal(nil, handshake.ErrUnavailable, time.Now())
+	busy := handshake.AppendRefusal(nil, handshake.ErrUnavailable, time.Time{}) // it may be sent years later
 	group, err := loop.NewGroup(loop.Config{
 		Loops:       e.config.loops,
 		ReadBuffer:  e.config.readBuffer,

@@ -115,6 +115,14 @@ func TestRefusalMergesConnectionOptions(t *testing.T) {
 	}
 }
 
+// RFC 9110, section 6.6.1: answers with a 5xx status may do without.
+func TestARefusalThatIsMadeAheadHasNoDate(t *testing.T) {
+	resp := readResponse(t, handshake.AppendRefusal(nil, handshake.ErrUnavailable, time.Time{}))
+	if date := resp.Header["Date"]; resp.StatusCode != 503 || !resp.Close || date != nil {
+		t.Errorf("%s, close %v, Date %q", resp.Status, resp.Close, date)
+	}
+}
+
 // RFC 9110, section 6.4.1.
 func TestRefusalByAStatusWithoutABodyHasNone(t *testing.T) {
 	for _, status := range []int{204, 304} {

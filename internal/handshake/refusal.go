@@ -97,9 +97,10 @@ var refusalOwn = []string{
 
 // AppendRefusal appends the complete HTTP/1.1 response for r, a plain text
 // with the reason, announcing that the connection closes after it. now
-// becomes the Date. Header fields are taken under the rules of
-// AppendSwitching. It allocates nothing while dst has room and r has at most
-// 16 header fields.
+// becomes the Date; the zero Time, for an answer that is made ahead, leaves it
+// out, as a status of 5xx may (RFC 9110 section 6.6.1). Header fields are
+// taken under the rules of AppendSwitching. It allocates nothing while dst has
+// room and r has at most 16 header fields.
 func AppendRefusal(dst []byte, r *Refusal, now time.Time) []byte {
 	status := r.Status
 	if status < 200 || status > 999 {
@@ -112,8 +113,10 @@ func AppendRefusal(dst []byte, r *Refusal, now time.Time) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(status), 10)
 	dst = append(append(dst, ' '), http.StatusText(status)...)
-	dst = append(dst, "\r\nDate: "...)
-	dst = now.UTC().AppendFormat(dst, http.TimeFormat)
+	if !now.IsZero() {
+		dst = append(dst, "\r\nDate: "...)
+		dst = now.UTC().AppendFormat(dst, http.TimeFormat)
+	}
 	dst = append(dst, "\r\n"...)
 	dst = appendConnection(dst, r.Header["Connection"])
 	dst = appendHeader(dst, r.Header, refusalOwn)
