@@ -9,21 +9,21 @@ import (
 
 // FanoutResult is what one run of a Fanout found. Durations in JSON are nanoseconds, CPU times seconds.
 type FanoutResult struct {
-	Elapsed    time.Duration `json:"elapsed_ns"`
+	Elapsed    time.Duration `json:"elapsed_ns"`       // how long messages were sent
 	Deliveries uint64        `json:"deliveries"`       // messages verified at a member within Elapsed
 	Total      uint64        `json:"deliveries_total"` // with those that came in after it
 	Publishes  uint64        `json:"publishes"`        // messages that all members had within Elapsed
 	Bytes      uint64        `json:"bytes"`            // payload of Deliveries
 	Errors     uint64        `json:"errors"`           // connections on which something went wrong, since OpenFanout
-	Error      string        `json:"error,omitempty"`
+	Error      string        `json:"error,omitempty"`  // the first of them, in words
 
-	PerSecond          float64 `json:"deliveries_per_second"`
-	PublishesPerSecond float64 `json:"publishes_per_second"`
-	MBPerSec           float64 `json:"mb_per_second"` // 10^6 bytes of payload delivered
-	Latency            Latency `json:"latency"`       // from the sending of a message to each of its deliveries
+	PerSecond          float64 `json:"deliveries_per_second"` // Deliveries over Elapsed
+	PublishesPerSecond float64 `json:"publishes_per_second"`  // Publishes over Elapsed
+	MBPerSec           float64 `json:"mb_per_second"`         // 10^6 bytes of payload delivered
+	Latency            Latency `json:"latency"`               // from the sending of a message to each of its deliveries
 
-	Client CPU  `json:"client_cpu"` // per million deliveries
-	Server *CPU `json:"server_cpu,omitempty"`
+	Client CPU  `json:"client_cpu"`           // per million deliveries
+	Server *CPU `json:"server_cpu,omitempty"` // with FanoutConfig.ServerPID
 
 	TLS *TLS `json:"tls,omitempty"` // of wss
 }

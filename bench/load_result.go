@@ -8,18 +8,18 @@ import (
 
 // Result is what one run of a load found. Durations in JSON are nanoseconds, CPU times seconds.
 type Result struct {
-	Elapsed  time.Duration `json:"elapsed_ns"`
-	Messages uint64        `json:"messages"`       // echoes verified within Elapsed
-	Total    uint64        `json:"messages_total"` // with those that came in after it
-	Bytes    uint64        `json:"bytes"`          // payload of Messages, counted once
-	Errors   uint64        `json:"errors"`         // connections that failed or ended, since Open
-	Error    string        `json:"error,omitempty"`
+	Elapsed  time.Duration `json:"elapsed_ns"`      // how long messages were sent
+	Messages uint64        `json:"messages"`        // echoes verified within Elapsed
+	Total    uint64        `json:"messages_total"`  // with those that came in after it
+	Bytes    uint64        `json:"bytes"`           // payload of Messages, counted once
+	Errors   uint64        `json:"errors"`          // connections that failed or ended, since Open
+	Error    string        `json:"error,omitempty"` // the first of them, in words
 
-	PerSecond float64 `json:"messages_per_second"`
-	MBPerSec  float64 `json:"mb_per_second"` // 10^6 bytes of payload echoed; each crosses the wire twice
-	Latency   Latency `json:"latency"`
+	PerSecond float64 `json:"messages_per_second"` // Messages over Elapsed
+	MBPerSec  float64 `json:"mb_per_second"`       // 10^6 bytes of payload echoed; each crosses the wire twice
+	Latency   Latency `json:"latency"`             // of Total
 
-	Client CPU  `json:"client_cpu"`
+	Client CPU  `json:"client_cpu"`           // of this process
 	Server *CPU `json:"server_cpu,omitempty"` // with LoadConfig.ServerPID
 
 	Pace        *Pace        `json:"pace,omitempty"`        // with LoadConfig.Rate

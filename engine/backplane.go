@@ -42,13 +42,13 @@ type Backplane interface {
 
 // BackplaneStatus is a Backplane's state, in Stats.
 type BackplaneStatus struct {
-	Connected  bool
+	Connected  bool      // what is published reaches the other engines
 	Since      time.Time // of that state
-	Reconnects uint64
-	Err        error  // why it is not connected; if it is, what the server complained of since, or nil
-	Sent       uint64 // messages given to the network
-	Received   uint64 // messages of other engines that came from it
-	Dropped    uint64 // messages lost here: no room, too large for the network, come too fast or malformed
+	Reconnects uint64    // times the connection came back after it was lost
+	Err        error     // why it is not connected; if it is, what the server complained of since, or nil
+	Sent       uint64    // messages given to the network
+	Received   uint64    // messages of other engines that came from it
+	Dropped    uint64    // messages lost here: no room, too large for the network, come too fast or malformed
 }
 
 // MarshalJSON writes Err as its text, "" for none.

@@ -85,7 +85,7 @@ type rare struct {
 	control       *pool.Buffer                  // a control frame's payload that came in pieces; loop only
 	stuckSince    time.Duration                 // when the peer last took a byte of the queue; 0: nothing queued; loop only
 	opened        time.Duration                 // for WithLifetime; loop only
-	release       func()                        // what the accept hook wants called at the end; set before the loop knows the connection
+	release       func()                        // the accept hook's, called at the end; set before the loop knows the connection
 }
 
 // named is set before the connection is open.
@@ -125,6 +125,8 @@ const (
 
 // endpoint is Conn as its loop sees it; a type of its own so that the loop's calls are not methods of the public one.
 type endpoint Conn
+
+var _ loop.Endpoint = (*endpoint)(nil)
 
 func newConn(r *route) *Conn {
 	c := &Conn{route: r, state: stateHead}

@@ -15,13 +15,14 @@ var (
 	// ErrClosed is returned for sending on a connection that has ended, or that a close frame was sent on.
 	ErrClosed = errors.New("engine: connection closed")
 	// ErrBackpressure is returned by Send when a message does not fit into what MaxBackpressure leaves, and the policy
-	// is PolicyRefuse. Nothing of the message was queued. OnDrain tells when to try again.
+	// is PolicyRefuse. Nothing of the message was queued. OnDrain tells when to try again. Publish returns it when a loop
+	// is too far behind, and it is the reason's Err where PolicyClose closed.
 	ErrBackpressure = errors.New("engine: too much output queued")
 	// ErrOverflow is the reason's Err, with 1008, when a session was sent more than it received, or a peer read less than a
 	// session sent, and WithOverflow says to close.
 	ErrOverflow = errors.New("engine: overflow")
-	// ErrMessageTooBig is the reason's Err when the peer sent a message above MaxMessageSize, and is returned for a
-	// control frame with a payload above 125 bytes.
+	// ErrMessageTooBig is the reason's Err when the peer sent a message above MaxMessageSize or a frame above
+	// MaxFrameSize, and is returned for a control frame with a payload above 125 bytes.
 	ErrMessageTooBig = errors.New("engine: message too big")
 	// ErrPingTimeout is the reason's Err when no pong came in time.
 	ErrPingTimeout = errors.New("engine: ping timeout")
@@ -34,9 +35,9 @@ var (
 	// ErrCloseTimeout is the reason's Err when the peer did not answer our close frame, or a raw handler the peer's, as
 	// OnClose and the cause of a session's context say; a session's CloseReason is decided before that.
 	ErrCloseTimeout = errors.New("engine: close timeout")
-	// ErrCloseCode is returned by Close for a code that must not be sent (RFC 6455, section 7.4), ErrCloseReason for a
-	// reason that is not UTF-8 or longer than 123 bytes.
-	ErrCloseCode   = errors.New("engine: close code not allowed")
+	// ErrCloseCode is returned by Close for a code that must not be sent (RFC 6455, section 7.4).
+	ErrCloseCode = errors.New("engine: close code not allowed")
+	// ErrCloseReason is returned by Close for a reason that is not UTF-8, is longer than 123 bytes, or has no code.
 	ErrCloseReason = errors.New("engine: close reason is not UTF-8 of at most 123 bytes")
 	// ErrFragment is returned for a message sent while a fragmented one is unfinished, for a fragment of another type
 	// than the one before it, and for opcodes that are not a message's.
@@ -93,10 +94,11 @@ type PanicError struct {
 // Error returns the value given to panic.
 func (e *PanicError) Error() string { return fmt.Sprintf("engine: panic in handler: %v", e.Value) }
 
-// OptionError is returned by New and Handle for an option that is out of bounds or contradicts another.
+// OptionError is returned by New, Handle and its kin, Upgrade and Dial for an option that is out of bounds or contradicts
+// another; Handler and its kin panic with it.
 type OptionError struct {
 	Option string // name of the option's function, such as "WithReadBuffer"
-	Reason string
+	Reason string // what is wrong, in words
 }
 
 // Error names the option and what is wrong with it.

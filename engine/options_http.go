@@ -16,7 +16,8 @@ const DefaultHTTPIdleTimeout = 2 * time.Minute
 // and WithCheckOrigin's function run on the goroutine of the request then, and h does not see it. An upgrade that is
 // refused leaves the connection usable. See docs/http.md.
 //
-// The connection counts for WithMaxConns until it closes, and the function that WithAcceptHook's gave is called then.
+// The connection counts for WithMaxConns until it closes, and the release that WithAcceptHook's function returned is
+// called then.
 // Shutdown waits for the requests that are being answered, not for connections that h hijacked. A head that does not
 // arrive within WithHandshakeTimeout is answered 408 by the engine itself. Default: none, and such requests are refused
 // by the engine with 404, 405 or 426. See WithHTTPServer for timeouts.

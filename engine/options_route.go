@@ -44,9 +44,9 @@ func WithBackpressurePolicy(p Policy) Setting {
 	})
 }
 
-// WithReadWhileFull keeps reading a peer whose output is above MaxBackpressure; a session's always is read, but for one
-// that asks for more than 64 KiB of pongs meanwhile. Replies and pongs are not bounded then:
-// use it only where handlers answer with Send alone. Default off.
+// WithReadWhileFull keeps reading a peer whose output is above MaxBackpressure. Replies and pongs are not bounded then: use
+// it only where handlers answer with Send alone. It does not concern sessions, whose peers are read on anyway, but for one
+// that asks for more than 64 KiB of pongs meanwhile. Default off.
 func WithReadWhileFull(on bool) Setting {
 	return setting(func(s *settings) error { s.readWhileFull = on; return nil })
 }
@@ -224,7 +224,8 @@ func originRule(any bool, list []string, check func(*http.Request) bool) Setting
 }
 
 // Subprotocols names the subprotocols a route speaks, the preferred one first. The first of them that the client offers
-// is chosen; none: the connection has no subprotocol (RFC 6455, section 1.9).
+// is chosen; none: the connection has no subprotocol (RFC 6455, section 1.9). Default none; at most 200 names, each a token
+// of HTTP.
 func Subprotocols(names ...string) Setting { return subprotocols("Subprotocols", names, false) }
 
 // RequireSubprotocol is Subprotocols, and a client that offers none of them is answered 400; given to Dial, it fails when

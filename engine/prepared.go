@@ -32,10 +32,11 @@ func Prepare(op frame.OpCode, payload []byte) (*Prepared, error) {
 	}, nil
 }
 
-// Len returns the bytes of the frame.
+// Len returns the bytes of the frame, uncompressed, its header included.
 func (p *Prepared) Len() int { return len(p.bytes) }
 
-// SendPrepared is Send of a prepared message: nothing of it is copied, except on a connection that masks its frames.
+// SendPrepared is Send of a prepared message: nothing of it is copied, except on a connection that masks its frames or has
+// extensions of a user's own.
 func (c *Conn) SendPrepared(p *Prepared) error { return c.queuePrepared(p, bounded) }
 
 func (c *Conn) queuePrepared(p *Prepared, b bound) error {

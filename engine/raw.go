@@ -6,10 +6,10 @@ import (
 
 // Frame is a frame as it came, or as it shall leave (RFC 6455, section 5.2).
 type Frame struct {
-	OpCode  frame.OpCode
-	Fin     bool
-	RSV     byte // frame.RSV1 to RSV3
-	Payload []byte
+	OpCode  frame.OpCode // Continuation too
+	Fin     bool         // the message ends with it; always set on control frames
+	RSV     byte         // frame.RSV1 to RSV3
+	Payload []byte       // unmasked
 }
 
 // FrameHandler is told of every frame on the connections of a raw route. Its methods run on the connection's loop, one
@@ -27,8 +27,8 @@ type FrameHandler interface {
 
 // HandleRaw serves the requests that match pattern with h, frame by frame: nothing is answered or joined for h, and text
 // is not checked. The engine still answers what breaks the protocol with 1002 and a frame above MaxFrameSize with 1009;
-// MaxMessageSize applies to compressed messages only. It pings only when opts have a WithPingInterval. After Conn.Close frames are delivered
-// until the peer's close frame. Pattern and errors are those of Handle.
+// MaxMessageSize applies to compressed messages only. It pings only when opts have a WithPingInterval. After Conn.Close
+// frames are delivered until the peer's close frame. Pattern and errors are those of Handle.
 func (e *Engine) HandleRaw(pattern string, h FrameHandler, opts ...RouteOption) error {
 	if h == nil {
 		return &OptionError{"FrameHandler", "nil"}
@@ -127,10 +127,9 @@ func (c *Conn) deliverCloseFrame(s *shard, payload []byte) {
 }
 
 // SendFrame queues one frame as it is, for what messages do not say: on a raw route, or a fragment on any. A whole message
-// passes the connection's extensions as in Send; a fragment is not compressed. It copies
-// the payload before it returns and never blocks. A close frame is sent as Close does it. It returns ErrFrame for a
-// frame that RFC 6455 does not allow, ErrFragment for one that does not continue what was sent before it, and the
-// errors of Send and Close.
+// passes the connection's extensions as in Send; a fragment is not compressed. It copies the payload before it returns and
+// never blocks. A close frame is sent as Close does it. It returns ErrFrame for a frame that RFC 6455 does not allow,
+// ErrFragment for one that does not continue what was sent before it, and the errors of Send, Ping and Close.
 func (c *Conn) SendFrame(f Frame) error { return c.queueFrame(f, bounded) }
 
 // ReplyFrame sends a frame from inside the connection's own OnFrame: what Reply is to messages, and with its rules. Only

@@ -81,7 +81,8 @@ func (c *Conn) sentFragment(op frame.OpCode, fin bool, by *messageWriter) {
 	}
 }
 
-// Ping sends a ping of the caller's own; its pong reaches PongHandler. payload is at most 125 bytes: ErrMessageTooBig.
+// Ping sends a ping of the caller's own; its pong reaches PongHandler. It copies payload before it returns, never blocks,
+// and is not bounded by MaxBackpressure. It returns ErrMessageTooBig for a payload above 125 bytes, or ErrClosed.
 func (c *Conn) Ping(payload []byte) error {
 	if len(payload) > frame.MaxControlPayload {
 		return ErrMessageTooBig
@@ -92,10 +93,10 @@ func (c *Conn) Ping(payload []byte) error {
 // Reply sends a message from inside the connection's own OnMessage, OnPing or OnPong. Elsewhere on the connection's loop
 // it is Send; it must not be called from other goroutines, nor from connections that another loop may serve. payload
 // belongs to the engine until that callback returns: it must be neither read nor changed after Reply, though it, or a part
-// of it, may be given to Reply again. When it is the
-// payload of the message being delivered, or the beginning of it, and it is the first reply to that, it leaves from
-// where it stands without being copied. Replies are not bounded by MaxBackpressure: above it the connection is not read,
-// so a peer that reads nothing stalls itself. op is Text, Binary, or Pong.
+// of it, may be given to Reply again. When it is the payload of the message being delivered, or the beginning of it, and
+// it is the first reply to that, it leaves from where it stands without being copied. Replies are not bounded by
+// MaxBackpressure: above it the connection is not read, so a peer that reads nothing stalls itself. op is Text, Binary, or
+// Pong, with at most 125 bytes: otherwise it returns ErrFragment, or ErrMessageTooBig. Other errors are those of Send.
 func (c *Conn) Reply(op frame.OpCode, payload []byte) error {
 	if !op.IsData() && op != frame.Pong {
 		return ErrFragment

@@ -13,8 +13,9 @@ import (
 
 // NextWriter returns a writer for a message of type op that need not be known whole: what is written leaves in fragments
 // of at most 64 KiB, smaller writes together, and Close ends the message (RFC 6455, section 5.4). A message of less than
-// that leaves in one frame, on Close. Of longer ones at most 16 per loop are compressed at a time. Writes wait like Send, until ctx ends; after an error the message cannot be
-// completed, and once a part of it has left, only the connection can be closed. It is for one goroutine at a time.
+// that leaves in one frame, on Close. Of longer ones at most 16 per loop are compressed at a time. Writes wait like Send,
+// until ctx ends; after an error the message cannot be completed, and once a part of it has left, only the connection can
+// be closed. It is for one goroutine at a time.
 //
 // Other goroutines' messages wait from its first fragment to its end, and so does another NextWriter from this call on;
 // so does Send on the goroutine that holds the writer, without hope. The error is ctx's, a *CloseError, or ErrFragment

@@ -17,14 +17,15 @@ type overrides struct {
 }
 
 // SetPingInterval changes the interval between pings on this connection, at once: a running wait starts anew. 0 or less
-// turns pings off, and an awaited pong is not awaited any more.
+// turns pings off, and an awaited pong is not awaited any more. Above 10 days it is 10 days.
 func (c *Conn) SetPingInterval(d time.Duration) {
 	c.override(func(o *overrides) {
 		o.interval, o.hasInterval, o.restart = min(max(d, 0), maxDuration), true, true
 	})
 }
 
-// SetPingTimeout changes how long a pong may take on this connection, at once, an awaited one's too. At least 1 ms.
+// SetPingTimeout changes how long a pong may take on this connection, at once, an awaited one's too. Beyond the option's
+// bounds, 1 ms to 10 days, the nearest one is taken.
 func (c *Conn) SetPingTimeout(d time.Duration) {
 	c.override(func(o *overrides) { o.timeout, o.hasTimeout = min(max(d, time.Millisecond), maxDuration), true })
 }

@@ -1,9 +1,6 @@
 package engine
 
-import (
-	"zeroframe/frame"
-	"zeroframe/internal/loop"
-)
+import "zeroframe/frame"
 
 // A connection is in one of these states. Everything that may happen to it is an event, and what follows is in the
 // table below, nowhere else.
@@ -16,7 +13,8 @@ import (
 //	                               ├─ localClose ─► closing ─────┤ peerClose, fault
 //	                               └─ closeSeen ─► answering ────┘ localClose, fault
 //
-// From every state, the end of the socket and Terminate lead to closed.
+// From every state Terminate leads to closed, and so does the end of the socket, except where the last words are still to
+// be written: answering and draining.
 type state uint8
 
 const (
@@ -42,8 +40,8 @@ const (
 	evFault                   // the peer broke a rule or a handler panicked; a close frame is queued unless one had gone
 	evEOF                     // the peer's end of the stream
 	evDone                    // everything is written and the peer has ended its direction
-	evDeadline                // the handshake, the close or the write took too long
-	evTerminate               // Conn.Terminate, or more input than a draining connection may drop
+	evDeadline                // the close or a write took too long; a handshake that does is refused
+	evTerminate               // Conn.Terminate, too much input while draining, or a slow handshake that cannot be answered
 	numEvents
 )
 
@@ -194,8 +192,10 @@ type CloseReason struct {
 	Text string
 	// Remote is set when the peer's close frame came first.
 	Remote bool
-	// Err says more where there is more to say: a *frame.Error for a breach of the protocol, ErrPingTimeout,
-	// ErrIdleTimeout, ErrMessageTooBig, a *PanicError, or the operating system's error on the socket.
+	// Err says more where there is more to say: a *frame.Error for a breach of the protocol, one of this package's errors
+	// (ErrPingTimeout, ErrIdleTimeout, ErrLifetime, ErrMessageTooBig, ErrBackpressure, ErrOverflow, ErrWriteTimeout,
+	// ErrCloseTimeout, ErrServerClosed), a *PanicError, what a session's handler returned, or the operating system's error
+	// on the socket.
 	Err error
 }
 
@@ -234,5 +234,3 @@ func (c *Conn) announceEnd() {
 	c.leaveTopics()
 	c.callback(func() { c.route.handler.OnClose(c, e.reason) })
 }
-
-var _ loop.Endpoint = (*endpoint)(nil)

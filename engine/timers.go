@@ -145,7 +145,8 @@ func (c *Conn) followProgress(queued int) {
 	c.armTimer()
 }
 
-// coarse is a time of the loop's clock in milliseconds. It wraps after 49 days; deadlines measured by it are of 10 days at most.
+// coarse is a time of the loop's clock in milliseconds. It wraps after 49 days; deadlines measured by it are of 10 days at
+// most.
 func coarse(t time.Duration) uint32 { return uint32(t / time.Millisecond) }
 
 // lastActive returns when bytes last came, from the coarse stamp: up to 2 ms late, never early.

@@ -39,7 +39,8 @@ func (e *Engine) ServeTLS(ln net.Listener, certFile, keyFile string) error {
 	return e.serve(ln, func(lower loop.Stream) loop.Stream { return server.Stream(lower) }, noRoom)
 }
 
-// noRoom is an alert, which is all a peer understands that has not shaken hands: fatal, internal_error (RFC 8446, section 6.2).
+// noRoom is an alert, which is all a peer understands that has not shaken hands: fatal, internal_error (RFC 8446, section
+// 6.2).
 var noRoom = []byte{21, 3, 1, 0, 2, 2, 80}
 
 var errNoCertificate = errors.New("engine: TLS needs certificates: name their files, or give WithTLSConfig some")

@@ -9,22 +9,23 @@ import (
 	"time"
 )
 
-// Config says how a group of loops works. The zero value of a field means its default.
+// Config says how a group of loops works. It has no defaults but that of Logger: what a field does not say is 0, off or
+// nobody to ask.
 type Config struct {
 	Loops       int           // number of loops; at least 1
-	ReadBuffer  int           // bytes of each loop's read buffer
+	ReadBuffer  int           // bytes of each loop's read buffer; above 0
 	IdleBuffers int           // bytes of idle buffers that each loop keeps for itself
 	MaxConns    int           // connections at once over all loops, above which none is accepted; 0: no limit
 	NoDelay     bool          // TCP_NODELAY on accepted connections
 	KeepAlive   time.Duration // between TCP keep-alive probes; 0: none
 	UserTimeout time.Duration // TCP_USER_TIMEOUT; 0: the kernel's own
-	Logger      *slog.Logger
+	Logger      *slog.Logger  // nil: nothing is logged
 
 	// Poison overwrites a loop's read buffer after each callback, so that a slice kept too long shows. For tests.
 	Poison bool
 
-	// NewConn makes the endpoint of an accepted connection and returns the Conn inside it. release is what Admit
-	// returned, and may be nil.
+	// NewConn makes the endpoint of an accepted connection and returns the Conn inside it, on the loop that accepts.
+	// release is what Admit returned, and may be nil.
 	NewConn func(release func()) *Conn
 	// Admit is asked for every accepted connection, on the goroutine of the loop that accepts; false refuses the peer
 	// with Refusal. May be nil.

@@ -19,9 +19,9 @@ import (
 // that CI can run this file too. It is the only file that imports netpoll.
 //
 // netpoll has no hook at the end of a batch, so turn runs when the wake pipe is read: every wake-up is a write, every
-// event asks for one, since it may have armed a timer, and sleeping is left to a timer of the runtime. Its Trigger allocates, hence a pipe of our own. It is registered
-// edge-triggered throughout: on kqueue netpoll cannot take a read filter out again, and a paused connection must not
-// spin.
+// event asks for one, since it may have armed a timer, and sleeping is left to a timer of the runtime. Its Trigger
+// allocates, hence a pipe of our own. Connections are registered edge-triggered throughout: on kqueue netpoll cannot take
+// a read filter out again, and a paused connection must not spin.
 type poller struct {
 	p       *netpoll.Poller
 	wakeR   int

@@ -27,6 +27,7 @@ type VectorWriter interface {
 // the descriptor has taken more from it than it has returned, or has something to say that the descriptor did not take.
 // Write with an empty slice makes it try that again.
 type Holder interface {
+	// Holds says whether there are bytes that Read would return, and bytes that are still to be written.
 	Holds() (input, output bool)
 }
 
