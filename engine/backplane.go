@@ -44,7 +44,7 @@ type Backplane interface {
 type BackplaneStatus struct {
 	Connected  bool      // what is published reaches the other engines
 	Since      time.Time // of that state
-	Reconnects uint64    // times the connection came back after it was lost
+	Reconnects uint64    // times it was connected again after the first
 	Err        error     // why it is not connected; if it is, what the server complained of since, or nil
 	Sent       uint64    // messages given to the network
 	Received   uint64    // messages of other engines that came from it
