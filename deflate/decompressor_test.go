@@ -127,6 +127,7 @@ func TestFinalBlocksDoNotEndAMessage(t *testing.T) {
 func TestFinalBlocksAreBounded(t *testing.T) {
 	many := func(block []byte, n int) []byte { return append(bytes.Repeat(block, n), 0) }
 	long := append(unhex("01 40 00 bf ff"), bytes.Repeat([]byte("x"), 64)...)
+	notFinal := append(unhex("00"), long[1:]...)
 	for _, in := range inflaters {
 		for _, h := range []*History{nil, NewHistory(maxWindow)} {
 			if got, err := in.inflate(many(unhex("03 00"), 60), 10, h); err != nil || len(got) != 0 {
@@ -134,6 +135,10 @@ func TestFinalBlocksAreBounded(t *testing.T) {
 			}
 			if _, err := in.inflate(many(unhex("03 00"), 5000), 100000, h); err != ErrCorrupt {
 				t.Errorf("%s, many empty ones: %v", in.name, err)
+			}
+			// What is behind them is no excuse, whether it has arrived or not.
+			if _, err := in.inflate(append(bytes.Repeat(unhex("03 00"), 100), many(notFinal, 60)...), 100000, h); err != ErrCorrupt {
+				t.Errorf("%s, many empty ones before a long text: %v", in.name, err)
 			}
 			if got, err := in.inflate(many(long, 1500), 64*1500, h); err != nil || len(got) != 64*1500 {
 				t.Errorf("%s, many long ones: %d bytes, %v", in.name, len(got), err)

@@ -180,12 +180,13 @@ func (in *inflater) resume(dict []byte) error {
 	return nil
 }
 
-// taken returns how many bytes of the message were handed out as input.
+// taken returns how much of the message and closing flate has taken, however
+// much more of it has arrived.
 func (in *inflater) taken() int {
 	if in.inOne {
 		return len(in.copied) - in.whole.Len()
 	}
-	return in.source.taken
+	return in.source.taken + len(closing) - len(in.source.closing) - in.buffered.Buffered()
 }
 
 // closed reports whether the whole message has been handed out as input.
