@@ -130,7 +130,7 @@ func inflateStreaming(message []byte, limit, step int, h *deflate.History) ([]by
 
 // FuzzDeflateOffers checks what is made of any Sec-WebSocket-Extensions field
 // against a plain reading of RFC 7692, section 7.1, and that a client accepts
-// the answer.
+// the answer to its own offer.
 func FuzzDeflateOffers(f *testing.F) {
 	for _, field := range []string{
 		"permessage-deflate", "permessage-deflate; client_max_window_bits", "foo, permessage-deflate; server_max_window_bits=\"1\\0\"",
@@ -222,6 +222,19 @@ func FuzzDeflateOffers(f *testing.F) {
 		}
 		if params.ServerMaxWindowBits > config.ServerMaxWindowBits || params.ClientHistory(1<<15) > 1<<config.ClientMaxWindowBits {
 			t.Fatalf("%+v negotiates %+v", config, params)
+		}
+		// A client of ours understands what a server makes of its offer.
+		client := deflateConfig(bits>>2 ^ bits>>8)
+		offers, err = deflate.ParseOffers(client.Offer())
+		if err != nil {
+			t.Fatalf("%+v offers %q", client, client.Offer())
+		}
+		if params, answer, ok = deflate.Negotiate(offers, config); !ok {
+			t.Fatalf("%+v offers %q, which %+v declines", client, client.Offer(), config)
+		}
+		checkAccept(t, answer, client)
+		if p, err := client.Accept(answer); err != nil || p != params {
+			t.Fatalf("%q is answered by %q: %+v, %v, at the server %+v", client.Offer(), answer, p, err, params)
 		}
 	})
 }
