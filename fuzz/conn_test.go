@@ -115,7 +115,7 @@ func (x *execution) run(e *engine.Engine, faults memconn.Faults, path string, st
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
-		client.Write(append([]byte("GET "+path+connRequest), stream...))
+		client.Write(append([]byte("GET "+path+connRequest+x.fields+"\r\n"), stream...))
 	}()
 	if err := skipHead(client); err != nil {
 		return fmt.Errorf("the answer's head: %v", err)
@@ -170,7 +170,7 @@ func expectOutput(r io.Reader, want connTrace) error {
 }
 
 const connRequest = " HTTP/1.1\r\nHost: example.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
 
 // How the handler answers a message.
 const (
@@ -189,6 +189,7 @@ type answering struct {
 
 type execution struct {
 	mode     byte
+	fields   string // of the request, beside connRequest
 	ended    chan engine.CloseReason
 	received chan []string // of a session
 }
