@@ -136,7 +136,7 @@ func (c *Conn) enterAnswering() {
 // close(2) with unread input would send a reset, and the reset would overtake the close frame.
 func (c *Conn) enterDraining(was state) {
 	c.dropInput()
-	c.lc.NotifyFlushed(true)
+	c.lc.LastOutput(true)
 	if was != stateClosing { // there the clock is running already
 		c.startCloseTimer()
 	}
@@ -175,10 +175,13 @@ func (c *Conn) drainWritten(queued int) {
 	if queued != 0 {
 		return
 	}
-	c.lc.NotifyFlushed(false)
 	if c.sawEOF {
 		c.step(evDone)
-	} else if err := c.lc.CloseWrite(); err != nil {
+		return
+	}
+	err := c.lc.CloseWrite()
+	c.lc.LastOutput(false) // after TLS's last word
+	if err != nil {
 		c.step(evTerminate)
 	}
 }

@@ -240,7 +240,7 @@ func (e *listener) refuse(fd int, cause Refusal) {
 func refuse(fd int, refusal, scratch []byte) {
 	discardInput(fd, scratch)
 	if refusal != nil {
-		send(fd, refusal)
+		send(fd, refusal, sendMore)
 	}
 	shutdownWrite(fd)
 	discardInput(fd, scratch)

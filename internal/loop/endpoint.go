@@ -14,7 +14,7 @@ type Endpoint interface {
 	// EOF reports that the peer will send nothing more. It may come more than once when the endpoint stays open.
 	EOF()
 	// Written reports that queued output moved, with the bytes still queued. It is called after every flush that wrote
-	// bytes of the queue or left some in it, and after every flush once NotifyFlushed was asked for.
+	// bytes of the queue or left some in it, and after every flush once LastOutput was called.
 	Written(queued int)
 	// Mail hands over the bits given to Notify since the last call.
 	Mail(bits Mail)

@@ -22,7 +22,7 @@ func (c *Conn) flush() {
 	if k.conn == c {
 		k.join()
 	}
-	if c.stream != nil || c.queued.Load() != 0 || c.interest&wantWrite != 0 || c.flags&flagNotify != 0 || k.conn == c && len(k.parts) != 1 {
+	if c.stream != nil || c.queued.Load() != 0 || c.interest&wantWrite != 0 || c.flags&flagLast != 0 || k.conn == c && len(k.parts) != 1 {
 		c.flushAll(k)
 		return
 	}
@@ -31,7 +31,7 @@ func (c *Conn) flush() {
 		return
 	}
 	b := k.parts[0].bytes
-	n, err := send(int(c.fd), b)
+	n, err := send(int(c.fd), b, 0)
 	c.loop.stats.Writes++
 	if n == len(b) {
 		k.drop()
@@ -89,7 +89,7 @@ func (c *Conn) flushed() {
 	} else {
 		c.interest &^= wantWrite
 	}
-	if left != 0 || c.flags&(flagProgress|flagNotify) != 0 {
+	if left != 0 || c.flags&(flagProgress|flagLast) != 0 {
 		c.ep.Written(left)
 	}
 }
@@ -201,12 +201,12 @@ func (c *Conn) write(b []byte) (int, error) {
 	if c.stream != nil {
 		return streamWrite(c.stream, b)
 	}
-	return send(int(c.fd), b)
+	return send(int(c.fd), b, c.sendFlags())
 }
 
 func (c *Conn) writeVector(v *vector) (n int, err error) {
 	if c.stream == nil {
-		return sendVector(int(c.fd), v)
+		return sendVector(int(c.fd), v, c.sendFlags())
 	}
 	if w, ok := c.stream.(VectorWriter); ok {
 		return w.WriteVector(v.bytes)

@@ -19,7 +19,7 @@ const dontWait = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 
 func recv(fd int, p []byte) (int, error) {
 	for {
-		n, errno := transfer(syscall.SYS_RECVFROM, fd, p)
+		n, errno := transfer(syscall.SYS_RECVFROM, fd, p, dontWait)
 		switch {
 		case errno == 0 && n > 0:
 			return n, nil
@@ -33,9 +33,9 @@ func recv(fd int, p []byte) (int, error) {
 	}
 }
 
-func send(fd int, p []byte) (int, error) {
+func send(fd int, p []byte, flags int) (int, error) {
 	for {
-		n, errno := transfer(syscall.SYS_SENDTO, fd, p)
+		n, errno := transfer(syscall.SYS_SENDTO, fd, p, dontWait|flags)
 		switch errno {
 		case 0:
 			return n, nil
@@ -47,12 +47,12 @@ func send(fd int, p []byte) (int, error) {
 }
 
 // transfer is recvfrom or sendto without an address. n counts when errno is 0.
-func transfer(trap uintptr, fd int, p []byte) (n int, errno syscall.Errno) {
+func transfer(trap uintptr, fd int, p []byte, flags int) (n int, errno syscall.Errno) {
 	var r uintptr
 	if len(p) > rawLimit {
-		r, _, errno = syscall.Syscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), dontWait, 0, 0)
+		r, _, errno = syscall.Syscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), uintptr(flags), 0, 0)
 	} else {
-		r, _, errno = syscall.RawSyscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), dontWait, 0, 0)
+		r, _, errno = syscall.RawSyscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), uintptr(flags), 0, 0)
 	}
 	return int(r), errno
 }
@@ -72,7 +72,7 @@ type rawVector struct {
 	msg syscall.Msghdr
 }
 
-func sendVector(fd int, v *vector) (int, error) {
+func sendVector(fd int, v *vector, flags int) (int, error) {
 	total := 0
 	raw := &v.raw
 	for i, b := range v.bytes {
@@ -86,9 +86,9 @@ func sendVector(fd int, v *vector) (int, error) {
 		var r uintptr
 		var errno syscall.Errno
 		if total > rawLimit {
-			r, _, errno = syscall.Syscall(syscall.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&raw.msg)), dontWait)
+			r, _, errno = syscall.Syscall(syscall.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&raw.msg)), uintptr(dontWait|flags))
 		} else {
-			r, _, errno = syscall.RawSyscall(syscall.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&raw.msg)), dontWait)
+			r, _, errno = syscall.RawSyscall(syscall.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&raw.msg)), uintptr(dontWait|flags))
 		}
 		if errno == syscall.EINTR {
 			continue

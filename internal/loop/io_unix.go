@@ -35,9 +35,9 @@ func recv(fd int, p []byte) (int, error) {
 	}
 }
 
-func send(fd int, p []byte) (int, error) {
+func send(fd int, p []byte, flags int) (int, error) {
 	for {
-		n, err := unix.Write(fd, p)
+		n, err := unix.SendmsgN(fd, p, nil, nil, flags)
 		if err == nil {
 			return n, nil
 		}
@@ -47,9 +47,9 @@ func send(fd int, p []byte) (int, error) {
 	}
 }
 
-func sendVector(fd int, v *vector) (int, error) {
+func sendVector(fd int, v *vector, flags int) (int, error) {
 	for {
-		n, err := unix.SendmsgBuffers(fd, v.bytes, nil, nil, 0)
+		n, err := unix.SendmsgBuffers(fd, v.bytes, nil, nil, flags)
 		if err == nil {
 			return n, nil
 		}

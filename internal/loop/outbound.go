@@ -140,13 +140,13 @@ func (c *Conn) AppendShared(b []byte) bool {
 // the kernel does not take is queued, which left reports. The caller holds the queue, and others who want it wait for the
 // system call. An error is what the connection has ended with, and is to be closed with when the queue has been released.
 func (c *Conn) WriteShared(b []byte) (left bool, err error) {
-	if c.stream != nil || c.out.newest != nil || c.flags&(flagOpen|flagNotify) != flagOpen {
+	if c.stream != nil || c.out.newest != nil || c.flags&(flagOpen|flagLast) != flagOpen {
 		if !c.AppendShared(b) {
 			return false, ErrClosed
 		}
 		return true, nil
 	}
-	n, err := send(int(c.fd), b)
+	n, err := send(int(c.fd), b, 0)
 	c.loop.stats.Writes++
 	if n == len(b) {
 		return false, nil

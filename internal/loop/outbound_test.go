@@ -176,7 +176,7 @@ func TestAnswersThatDoNotFitGoToTheFrontOfTheQueue(t *testing.T) {
 				}
 			}
 			ended := false
-			p.onEOF = func() { ended = true; p.NotifyFlushed(true) }
+			p.onEOF = func() { ended = true; p.LastOutput(true) }
 			p.onWritten = func(queued int) {
 				if ended && queued == 0 {
 					p.Close(nil)
@@ -313,12 +313,12 @@ func TestWrittenReportsTheBacklogAndItsProgress(t *testing.T) {
 		t.Errorf("%d queued", p.Queued())
 	}
 	// Without a backlog there is nothing to report, unless it is asked for.
-	p.onLoop(func() { p.NotifyFlushed(true) })
+	p.onLoop(func() { p.LastOutput(true) })
 	p.Notify(loop.MailUser)
 	if r := within(t, reports); r.queued != 0 || r.progressed {
 		t.Fatalf("asked for: %v", r)
 	}
-	p.onLoop(func() { p.NotifyFlushed(false) })
+	p.onLoop(func() { p.LastOutput(false) })
 	p.Notify(loop.MailUser)
 	p.onLoop(func() {})
 	if len(reports) != 0 {

@@ -62,7 +62,7 @@ func (c *Conn) SetStream(s Stream) {
 // WriteFD writes a prefix of p to the connection's descriptor and returns its length, with ErrAgain when that is short.
 // Loop only.
 func (c *Conn) WriteFD(p []byte) (int, error) {
-	n, err := send(int(c.fd), p)
+	n, err := send(int(c.fd), p, c.sendFlags())
 	if n < len(p) {
 		return n, orAgain(err)
 	}

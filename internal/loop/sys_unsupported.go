@@ -9,6 +9,8 @@ import (
 	"time"
 )
 
+const sendMore = 0
+
 // Without a poller NewGroup fails, and nothing here is ever called; it lets the packages above compile.
 
 type (
@@ -21,8 +23,8 @@ func (*spareFile) open()  {}
 func (*spareFile) close() {}
 
 func recv(int, []byte) (int, error)                         { return 0, ErrUnsupported }
-func send(int, []byte) (int, error)                         { return 0, ErrUnsupported }
-func sendVector(int, *vector) (int, error)                  { return 0, ErrUnsupported }
+func send(int, []byte, int) (int, error)                    { return 0, ErrUnsupported }
+func sendVector(int, *vector, int) (int, error)             { return 0, ErrUnsupported }
 func closeFD(int)                                           {}
 func shutdownWrite(int) error                               { return ErrUnsupported }
 func mayNotBlock(int)                                       {}
