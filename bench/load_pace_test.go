@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,29 +23,42 @@ func beyond(m *Measurement, d time.Duration) float64 {
 // One of two connections is stalled for a third of the run. A load that waits for its answers would see one long latency
 // there, or a few; one that sends at a rate sees all of the messages that were due meanwhile, from the longest to none.
 func TestAStallShowsInAllThatWasDueMeanwhile(t *testing.T) {
-	const run, stall = 600 * time.Millisecond, 200 * time.Millisecond
 	for _, spec := range []string{"2:32:1,rate=400", "2:32:1024,rate=400", "pings:2:8:1,rate=400"} {
 		t.Run(spec, func(t *testing.T) {
-			handler := &stalling{stall: func(c *engine.Conn) {
-				c.Pause()
-				time.AfterFunc(stall, c.Resume)
-			}}
-			m := measureOnce(t, mustParse(t, spec), Target{URL: serveHandler(t, handler)}, Settings{Duration: run})
-			if m.Pace.Due != 240 || m.Total+m.Pace.Unsent != m.Pace.Due {
-				t.Errorf("%d messages, pace %+v", m.Total, m.Pace)
+			var wrong []string
+			for stall := 200 * time.Millisecond; stall < 6*time.Second; stall *= 3 { // a busy machine has stalls of its own
+				if wrong = stalled(t, mustParse(t, spec), stall); len(wrong) == 0 {
+					return
+				}
 			}
-			// A sixth of the messages were due on that connection in that time, and half of those more than half of it before its end.
-			if got := beyond(m, stall/2); got < 0.06 {
-				t.Errorf("%.1f %% of the messages took more than %v, want 8 %% at least", got*100, stall/2)
-			}
-			if m.Latency.Max < stall*9/10 || m.Latency.P50 > stall/2 {
-				t.Errorf("%+v", m.Latency)
-			}
-			if m.Scenario.InFlight == 1 && m.Pace.Lag.Max < stall/2 {
-				t.Errorf("messages were sent %+v after they were due", m.Pace.Lag)
-			}
+			t.Error(strings.Join(wrong, "; "))
 		})
 	}
+}
+
+// stalled measures for three times a stall, and returns what does not show it.
+func stalled(t *testing.T, scenario Scenario, stall time.Duration) (wrong []string) {
+	complain := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	handler := &stalling{stall: func(c *engine.Conn) {
+		c.Pause()
+		time.AfterFunc(stall, c.Resume)
+	}}
+	run := 3 * stall
+	m := measureOnce(t, scenario, Target{URL: serveHandler(t, handler)}, Settings{Duration: run})
+	if m.Pace.Due != uint64(400*run/time.Second) || m.Total+m.Pace.Unsent != m.Pace.Due {
+		complain("%d messages, pace %+v", m.Total, m.Pace)
+	}
+	// A sixth of the messages were due on that connection in that time, and half of those more than half of it before its end.
+	if got := beyond(m, stall/2); got < 0.06 {
+		complain("%.1f %% of the messages took more than %v, want 8 %% at least", got*100, stall/2)
+	}
+	if m.Latency.Max < stall*9/10 || m.Latency.P50 > stall/2 {
+		complain("%+v", m.Latency)
+	}
+	if m.Scenario.InFlight == 1 && m.Pace.Lag.Max < stall/2 {
+		complain("messages were sent %+v after they were due", m.Pace.Lag)
+	}
+	return wrong
 }
 
 // stalling echoes, and has its stall at the tenth message or ping.
@@ -87,16 +102,16 @@ func TestARateThatCannotBeKeptIsTold(t *testing.T) {
 }
 
 func TestMessagesAreSentWhenTheyAreDue(t *testing.T) {
-	for range 3 { // a busy machine may spoil one
+	for range 10 { // a busy machine may spoil some
 		m := measureOnce(t, mustParse(t, "10:32:256,rate=1000"), Target{URL: serve(t, echo)}, Settings{Duration: 2 * short, Loops: 2})
-		if m.Pace.Due != 200 && m.Pace.Due != 201 || !m.Pace.Kept {
-			t.Fatalf("%+v", m.Pace)
+		if n := time.Duration(m.Pace.Due); n*time.Millisecond < 2*short || n*time.Millisecond > m.Elapsed+time.Millisecond {
+			t.Fatalf("in %v: %+v", m.Elapsed, m.Pace)
 		}
-		if m.Pace.Lag.P50 < time.Millisecond {
+		if m.Pace.Kept && m.Pace.Lag.P50 < time.Millisecond {
 			return
 		}
 	}
-	t.Error("half of the messages left more than a millisecond late, three times")
+	t.Error("half of the messages left more than a millisecond late, ten times")
 }
 
 func TestARateGoesOnWithoutTheConnectionsThatEnd(t *testing.T) {

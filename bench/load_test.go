@@ -75,7 +75,11 @@ func TestLoadCountsTheEchoesOfAServer(t *testing.T) {
 				seen.Add(1)
 				c.Reply(op, payload)
 			})
-			r := load(t, config, short)
+			var r *Result
+			for d := short; d <= 64*short && (r == nil || r.Messages == 0 && r.Errors == 0); d *= 4 { // a busy machine needs longer
+				seen.Store(0)
+				r = load(t, config, d)
+			}
 			if r.Errors != 0 || r.Messages == 0 {
 				t.Fatalf("%d messages, %d errors: %s", r.Messages, r.Errors, r.Error)
 			}
@@ -113,7 +117,7 @@ func TestASecondRunUsesTheSameConnections(t *testing.T) {
 		}
 		total += r.Total
 	}
-	for end := time.Now().Add(10 * time.Second); l.Echoes() != total; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); l.Echoes() != total; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d echoes counted, %d in the results", l.Echoes(), total)
 		}
@@ -182,7 +186,7 @@ func TestAConnectionThatEndsIsAnError(t *testing.T) {
 	if err != nil || r.Errors != 1 || !strings.Contains(r.Error, "enough") {
 		t.Errorf("%v, %+v", err, r)
 	}
-	if time.Since(begin) > 20*time.Second {
+	if time.Since(begin) > 50*time.Second {
 		t.Error("the load went on without a connection")
 	}
 	if _, err := l.Run(t.Context(), short); err == nil || !strings.Contains(err.Error(), "no connection is left") {

@@ -93,7 +93,7 @@ func exchange(t testing.TB, c net.Conn, request, answer []byte) {
 }
 
 // expectNoAllocs runs f often enough for a rare allocation to show, after a warm-up that fills the pools.
-func expectNoAllocs(t *testing.T, runs int, f func()) {
+func expectNoAllocs(t testing.TB, runs int, f func()) {
 	t.Helper()
 	for range runs/10 + 20 {
 		f()
@@ -267,7 +267,7 @@ func TestPipelinedBatchCostsOneReadAndOneWrite(t *testing.T) {
 }
 
 // settledStats waits until the loops have published that many messages.
-func settledStats(t *testing.T, e *engine.Engine, messages uint64) engine.Stats {
+func settledStats(t testing.TB, e *engine.Engine, messages uint64) engine.Stats {
 	t.Helper()
 	for end := time.Now().Add(patience); ; runtime.Gosched() {
 		s := e.Stats()

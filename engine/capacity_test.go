@@ -127,7 +127,7 @@ func TestOutOfDescriptors(t *testing.T) {
 	var all sync.WaitGroup
 	results := make(chan result, clients)
 	for range clients {
-		all.Go(func() { results <- visit(time.Second) })
+		all.Go(func() { results <- visit(3 * time.Second) })
 	}
 	all.Wait()
 	close(results)
@@ -152,7 +152,7 @@ func TestOutOfDescriptors(t *testing.T) {
 		in[0].Close()
 		in = in[1:]
 		for end := time.Now().Add(patience); ; {
-			if r := visit(time.Second); r.ok {
+			if r := visit(3 * time.Second); r.ok {
 				in = append(in, r.c)
 				break
 			}
@@ -164,7 +164,7 @@ func TestOutOfDescriptors(t *testing.T) {
 	served(in)
 }
 
-func serveWithFewDescriptors(t *testing.T) {
+func serveWithFewDescriptors(t testing.TB) {
 	var n int
 	fmt.Sscan(os.Getenv(childLimit), &n)
 	limitDescriptors(t, n)

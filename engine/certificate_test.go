@@ -67,7 +67,7 @@ func newCertificate(signer *tls.Certificate, names ...string) tls.Certificate {
 }
 
 // writeCertificate writes c as PEM files.
-func writeCertificate(t *testing.T, c tls.Certificate) (certFile, keyFile string) {
+func writeCertificate(t testing.TB, c tls.Certificate) (certFile, keyFile string) {
 	t.Helper()
 	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
 	if err != nil {
@@ -106,19 +106,19 @@ func poolOf(c tls.Certificate) *x509.CertPool {
 // authority issues certificates for one test, which nobody else's clients trust.
 type authority struct{ tls.Certificate }
 
-func newAuthority(t *testing.T) authority {
+func newAuthority(t testing.TB) authority {
 	t.Helper()
 	return authority{newCertificate(nil, "authority")}
 }
 
 // issue makes a certificate for names and addresses, of a server or a client.
-func (a authority) issue(t *testing.T, names ...string) tls.Certificate {
+func (a authority) issue(t testing.TB, names ...string) tls.Certificate {
 	t.Helper()
 	return newCertificate(&a.Certificate, names...)
 }
 
 // server is the configuration of a server with a certificate for names.
-func (a authority) server(t *testing.T, names ...string) *tls.Config {
+func (a authority) server(t testing.TB, names ...string) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{a.issue(t, names...)}, NextProtos: []string{"h2", "http/1.1"}}
 }
 

@@ -157,7 +157,7 @@ func TestCloseRefusesWhatMayNotBeSent(t *testing.T) {
 }
 
 // expectClosed requires that everything that sends on c fails with ErrClosed.
-func expectClosed(t *testing.T, c *engine.Conn) {
+func expectClosed(t testing.TB, c *engine.Conn) {
 	t.Helper()
 	prepared, err := engine.Prepare(frame.Text, []byte("late"))
 	if err != nil {

@@ -19,7 +19,7 @@ type point struct {
 }
 
 // asked runs a session's handler for one client and returns what it returned, with the reason that it ended for.
-func asked(t *testing.T, s *server, opts []engine.RouteOption, h engine.SessionHandler, peer func(c *client)) {
+func asked(t testing.TB, s *server, opts []engine.RouteOption, h engine.SessionHandler, peer func(c *client)) {
 	t.Helper()
 	done := make(chan error, 1)
 	s.session("/", func(ctx context.Context, ss *engine.Session) error {

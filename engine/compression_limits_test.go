@@ -221,7 +221,7 @@ func TestSessionsReceiveNothingAfterACorruptMessage(t *testing.T) {
 }
 
 // readNext reads the next message by NextReader.
-func readNext(t *testing.T, s *engine.Session) ([]byte, error) {
+func readNext(t testing.TB, s *engine.Session) ([]byte, error) {
 	_, r, err := s.NextReader(patiently(t))
 	if err != nil {
 		return nil, err

@@ -295,7 +295,7 @@ func TestTakeoverIsUsedExactlyWhereAgreedOn(t *testing.T) {
 
 // zlibPeer is python3's zlib: raw streams with windows of exactly the size that was agreed on.
 type zlibPeer struct {
-	t   *testing.T
+	t   testing.TB
 	in  io.WriteCloser
 	out *bufio.Reader
 }
@@ -327,7 +327,7 @@ while True:
     o.flush()
 `
 
-func newZlibPeer(t *testing.T) *zlibPeer {
+func newZlibPeer(t testing.TB) *zlibPeer {
 	t.Helper()
 	path, err := exec.LookPath("python3")
 	if err != nil {
@@ -407,7 +407,7 @@ func TestWindowsOfThePeerAreKeptTo(t *testing.T) {
 }
 
 // windowKeptTo sends messages on a connection with that window and has zlib inflate what comes back.
-func windowKeptTo(t *testing.T, z *zlibPeer, s *server, bits int, messages [][]byte) {
+func windowKeptTo(t testing.TB, z *zlibPeer, s *server, bits int, messages [][]byte) {
 	t.Helper()
 	c := s.openDeflate("/", fmt.Sprintf("%s; server_max_window_bits=%d", deflate.Name, bits))
 	if !strings.Contains(c.answer, fmt.Sprintf("server_max_window_bits=%d", bits)) {

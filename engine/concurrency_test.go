@@ -20,7 +20,7 @@ import (
 // their end, when their descriptors belong to others. All that a connection sends begins with its identity.
 type crowd struct {
 	engine.NopHandler
-	t       *testing.T
+	t       testing.TB
 	running sync.WaitGroup
 	closed  atomic.Int64 // calls of OnClose
 	open    atomic.Int64 // calls of OnOpen

@@ -8,7 +8,7 @@ import (
 )
 
 // limitDescriptors sets how many descriptors the process may have, until setBack is called.
-func limitDescriptors(t *testing.T, n int) (setBack func()) {
+func limitDescriptors(t testing.TB, n int) (setBack func()) {
 	t.Helper()
 	var was syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &was); err != nil {

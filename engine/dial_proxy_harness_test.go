@@ -17,7 +17,7 @@ import (
 // forwarder is a proxy, of HTTP or SOCKS5. Whatever address it is asked for, it leads to one server.
 type forwarder struct {
 	net.Listener
-	t      *testing.T
+	t      testing.TB
 	to     string        // the server
 	user   *url.Userinfo // who may ask; nil: anyone
 	asked  chan string   // the addresses
@@ -26,7 +26,7 @@ type forwarder struct {
 }
 
 // newForwarder listens; a config makes it a proxy of https.
-func newForwarder(t *testing.T, to string, user *url.Userinfo, config *tls.Config, serve func(*forwarder, net.Conn)) *forwarder {
+func newForwarder(t testing.TB, to string, user *url.Userinfo, config *tls.Config, serve func(*forwarder, net.Conn)) *forwarder {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -156,7 +156,7 @@ func always(u *url.URL) func(*http.Request) (*url.URL, error) {
 }
 
 // setProxies makes the environment say just this about proxies, as NAME=value.
-func setProxies(t *testing.T, env ...string) {
+func setProxies(t testing.TB, env ...string) {
 	t.Helper()
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "REQUEST_METHOD"} {
 		t.Setenv(name, "")

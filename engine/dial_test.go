@@ -27,10 +27,10 @@ import (
 // peer is a server played by hand: it accepts one connection at a time.
 type peer struct {
 	net.Listener
-	t *testing.T
+	t testing.TB
 }
 
-func newPeer(t *testing.T) *peer {
+func newPeer(t testing.TB) *peer {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +124,7 @@ func (h *dialed) OnMessage(_ *engine.Conn, op frame.OpCode, p []byte) {
 func (h *dialed) OnClose(c *engine.Conn, r engine.CloseReason) { h.ending.OnClose(c, r) }
 
 // expect compares the next event.
-func (h *dialed) expect(t *testing.T, want string) {
+func (h *dialed) expect(t testing.TB, want string) {
 	t.Helper()
 	if got := within(t, h.events); got != want {
 		t.Fatalf("event %.80q, want %.80q", got, want)

@@ -17,7 +17,7 @@ import (
 )
 
 // unwrapper listens for TLS and leads to the plain server at address to; to "" it hangs up.
-func unwrapper(t *testing.T, config *tls.Config, to string) (address string) {
+func unwrapper(t testing.TB, config *tls.Config, to string) (address string) {
 	t.Helper()
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", config)
 	if err != nil {
@@ -27,7 +27,7 @@ func unwrapper(t *testing.T, config *tls.Config, to string) (address string) {
 	return ln.Addr().String()
 }
 
-func unwrap(t *testing.T, ln net.Listener, to string) {
+func unwrap(t testing.TB, ln net.Listener, to string) {
 	var work sync.WaitGroup
 	work.Go(func() {
 		for {
@@ -58,7 +58,7 @@ func unwrap(t *testing.T, ln net.Listener, to string) {
 }
 
 // newTLSPeer is a peer that speaks TLS.
-func newTLSPeer(t *testing.T, config *tls.Config) *peer {
+func newTLSPeer(t testing.TB, config *tls.Config) *peer {
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", config)
 	if err != nil {
 		t.Fatal(err)

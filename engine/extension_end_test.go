@@ -47,7 +47,7 @@ func (x *closing) Accept(answer []deflate.Param) (engine.FrameTransformer, error
 }
 
 // expectClosed waits until as many transformers were closed as were made, which must be n.
-func (x *closing) expectClosed(t *testing.T, n int32) {
+func (x *closing) expectClosed(t testing.TB, n int32) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("%d transformers are closed", n), func() bool { return x.closed.Load() >= n })
 	if made, closed := x.made.Load(), x.closed.Load(); made != n || closed != n {

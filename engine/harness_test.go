@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 
 // leftGoroutines fails the run when goroutines of a test outlive it.
 func leftGoroutines(before int) int {
-	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; runtime.Gosched() {
+	for end := time.Now().Add(patience); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			buf := make([]byte, 1<<20)
 			fmt.Fprintf(os.Stderr, "%d goroutines before the tests, %d after:\n%s\n",
@@ -50,12 +50,12 @@ func leftGoroutines(before int) int {
 }
 
 // patience is how long a test waits for what must happen; it is never waited for in full unless the test fails.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // server is an engine under test and a way to connect to it.
 type server struct {
 	*engine.Engine
-	t     *testing.T
+	t     testing.TB
 	dial  func() net.Conn
 	below func() net.Conn // below TLS, over which dial goes; nil: without
 	logs  *logBuffer
@@ -64,12 +64,12 @@ type server struct {
 // transport is a way the bytes can come.
 type transport struct {
 	name  string
-	start func(t *testing.T, s *server)
+	start func(t testing.TB, s *server)
 }
 
 // transports are those that each engine test runs over.
 var transports = []transport{
-	{"socket", func(t *testing.T, s *server) {
+	{"socket", func(t testing.TB, s *server) {
 		ln, err := s.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -89,7 +89,7 @@ var transports = []transport{
 			return c
 		}
 	}},
-	{"cut", func(t *testing.T, s *server) {
+	{"cut", func(t testing.TB, s *server) {
 		seed := uint64(0)
 		s.dial = func() net.Conn {
 			seed++
@@ -100,7 +100,7 @@ var transports = []transport{
 			return c
 		}
 	}},
-	{"tls", func(t *testing.T, s *server) {
+	{"tls", func(t testing.TB, s *server) {
 		s.below = cutTLS(s, memconn.Faults{Cut: 7, Again: 0.3})
 		s.dial = s.dialTLS
 	}},
@@ -119,7 +119,7 @@ func cutTLS(s *server, f memconn.Faults) func() net.Conn {
 }
 
 // overGoroutines is a third transport, over connections that have no descriptor for a loop.
-var overGoroutines = transport{"goroutines", func(t *testing.T, s *server) {
+var overGoroutines = transport{"goroutines", func(t testing.TB, s *server) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -150,47 +150,59 @@ func onEachTransport(t *testing.T, f func(t *testing.T, start func(...engine.Opt
 
 // onGoroutinesToo is onEachTransport and a third, for tests of what the bytes' way has a part in.
 func onGoroutinesToo(t *testing.T, f func(t *testing.T, start func(...engine.Option) *server)) {
-	onTransports(t, append(transports[:len(transports):len(transports)], overGoroutines), f)
+	onTransports(t, withGoroutines(), f)
+}
+
+func withGoroutines() []transport {
+	return append(transports[:len(transports):len(transports)], overGoroutines)
 }
 
 func onTransports(t *testing.T, list []transport, f func(t *testing.T, start func(...engine.Option) *server)) {
+	onEachOf(t, list, func(t *testing.T, tr transport) { f(t, tr.starter(t)) })
+}
+
+// onEachOf runs f as a subtest for each transport of list that is asked for.
+func onEachOf(t *testing.T, list []transport, f func(t *testing.T, tr transport)) {
 	for _, tr := range list {
 		switch only := os.Getenv("ZEROFRAME_TRANSPORT"); {
 		case only != "" && tr.name != only, only == "" && raceEnabled && tr.name == "tls":
 			continue
 		}
-		t.Run(tr.name, func(t *testing.T) {
-			f(t, func(opts ...engine.Option) *server {
-				t.Helper()
-				logs := new(logBuffer)
-				opts = append([]engine.Option{
-					engine.WithLoops(2),
-					engine.WithLogger(slog.New(slog.NewTextHandler(logs, nil))),
-					bridge.PoisonOption().(engine.Option),
-					engine.WithTLSConfig(serverCertificate()),
-					engine.WithTLSBufferRelease(strings.HasPrefix(tr.name, releasing)),
-				}, opts...)
-				e, err := engine.New(opts...)
-				if err != nil {
-					t.Fatal(err)
-				}
-				s := &server{Engine: e, t: t, logs: logs}
-				tr.start(t, s)
-				t.Cleanup(func() { // before what start left to clean up: that waits for the end of Serve
-					e.Close()
-					expectNothingOut(t)
-				})
-				return s
-			})
+		t.Run(tr.name, func(t *testing.T) { f(t, tr) })
+	}
+}
+
+// starter returns what starts engines behind tr for the test t.
+func (tr transport) starter(t testing.TB) func(...engine.Option) *server {
+	return func(opts ...engine.Option) *server {
+		t.Helper()
+		logs := new(logBuffer)
+		opts = append([]engine.Option{
+			engine.WithLoops(2),
+			engine.WithLogger(slog.New(slog.NewTextHandler(logs, nil))),
+			bridge.PoisonOption().(engine.Option),
+			engine.WithTLSConfig(serverCertificate()),
+			engine.WithTLSBufferRelease(strings.HasPrefix(tr.name, releasing)),
+		}, opts...)
+		e, err := engine.New(opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &server{Engine: e, t: t, logs: logs}
+		tr.start(t, s)
+		t.Cleanup(func() { // before what start left to clean up: that waits for the end of Serve
+			e.Close()
+			expectNothingOut(t)
 		})
+		return s
 	}
 }
 
 // expectNothingOut fails the test when buffers do not come back. Another engine of the same test may still be giving
 // back its own, so they are given time.
-func expectNothingOut(t *testing.T) {
+func expectNothingOut(t testing.TB) {
 	t.Helper()
-	for end := time.Now().Add(patience / 4); len(pool.Outstanding()) != 0; runtime.Gosched() {
+	for end := time.Now().Add(patience / 4); len(pool.Outstanding()) != 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Errorf("buffers still out: %v", pool.Outstanding())
 			return
@@ -216,7 +228,7 @@ func (s *server) shutdown() error {
 // client speaks RFC 6455 byte by byte, independently of package frame's parser.
 type client struct {
 	net.Conn
-	t *testing.T
+	t testing.TB
 	r *bufio.Reader
 }
 
@@ -410,7 +422,7 @@ func newEnding() ending { return ending{make(chan engine.CloseReason, 100)} }
 func (e ending) OnClose(_ *engine.Conn, r engine.CloseReason) { e.ch <- r }
 
 // wait returns the next reason.
-func (e ending) wait(t *testing.T) engine.CloseReason {
+func (e ending) wait(t testing.TB) engine.CloseReason {
 	t.Helper()
 	return within(t, e.ch)
 }

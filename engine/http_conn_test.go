@@ -20,7 +20,7 @@ import (
 
 // hijacker gives each connection that it hijacks to the test, with what net/http had read of it.
 type hijacker struct {
-	t     *testing.T
+	t     testing.TB
 	conns chan hijacked
 }
 
@@ -29,7 +29,7 @@ type hijacked struct {
 	buffered []byte
 }
 
-func newHijacker(t *testing.T) *hijacker { return &hijacker{t, make(chan hijacked, 10)} }
+func newHijacker(t testing.TB) *hijacker { return &hijacker{t, make(chan hijacked, 10)} }
 
 func (h *hijacker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	nc, rw, err := http.NewResponseController(w).Hijack()
@@ -123,7 +123,7 @@ func TestAHijackedConnectionBehaves(t *testing.T) {
 	}
 }
 
-func expectRead(t *testing.T, r io.Reader, want string) {
+func expectRead(t testing.TB, r io.Reader, want string) {
 	t.Helper()
 	b := make([]byte, len(want))
 	if _, err := io.ReadFull(r, b); err != nil || string(b) != want {

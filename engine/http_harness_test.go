@@ -25,7 +25,7 @@ import (
 
 // startHTTP returns an engine on a real socket that has h for what is no WebSocket. When the test ends it is closed, and
 // no buffer or descriptor may be left.
-func startHTTP(t *testing.T, h http.Handler, opts ...engine.Option) *server {
+func startHTTP(t testing.TB, h http.Handler, opts ...engine.Option) *server {
 	t.Helper()
 	before := descriptors()
 	t.Cleanup(func() { expectDescriptors(t, before) })
@@ -33,7 +33,7 @@ func startHTTP(t *testing.T, h http.Handler, opts ...engine.Option) *server {
 }
 
 // startHTTPS is startHTTP over TLS.
-func startHTTPS(t *testing.T, h http.Handler, opts ...engine.Option) *server {
+func startHTTPS(t testing.TB, h http.Handler, opts ...engine.Option) *server {
 	t.Helper()
 	before := descriptors()
 	t.Cleanup(func() { expectDescriptors(t, before) })
@@ -55,7 +55,7 @@ func startHTTPS(t *testing.T, h http.Handler, opts ...engine.Option) *server {
 }
 
 // expectDescriptors waits until no more descriptors are open than before.
-func expectDescriptors(t *testing.T, before int) {
+func expectDescriptors(t testing.TB, before int) {
 	t.Helper()
 	for end := time.Now().Add(patience / 4); descriptors() > before; runtime.Gosched() {
 		if time.Now().After(end) {
@@ -66,7 +66,7 @@ func expectDescriptors(t *testing.T, before int) {
 }
 
 // netHTTP is net/http's own server with the same handler and limits as an engine by default: what it answers is right.
-func netHTTP(t *testing.T, h http.Handler, overTLS bool) (dial func() net.Conn) {
+func netHTTP(t testing.TB, h http.Handler, overTLS bool) (dial func() net.Conn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -160,7 +160,7 @@ var dateField = regexp.MustCompile(`Date: [^\r]*\r\n`)
 
 // conversation sends the pieces, each with a write of its own, ends the outgoing direction, and returns all that came back, up to
 // the end of the stream, without dates. before, if not nil, is called before each piece but the first.
-func conversation(t *testing.T, dial func() net.Conn, pieces [][]byte, before func(sent int)) string {
+func conversation(t testing.TB, dial func() net.Conn, pieces [][]byte, before func(sent int)) string {
 	t.Helper()
 	c := dial()
 	defer c.Close()
@@ -234,7 +234,7 @@ func (c *client) echoes(payloads ...[]byte) {
 }
 
 // useUpDescriptors leaves the process without a free descriptor until giveBack is called.
-func useUpDescriptors(t *testing.T) (giveBack func()) {
+func useUpDescriptors(t testing.TB) (giveBack func()) {
 	t.Helper()
 	setBack := limitDescriptors(t, descriptors()+100)
 	var files []*os.File

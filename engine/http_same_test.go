@@ -210,7 +210,7 @@ func TestTheSameAsNetHTTPOverTLS(t *testing.T) {
 
 // sameAnswers holds what comes back for b from the engine against what comes from net/http, for some ways to send it; expect
 // does so for another one.
-func sameAnswers(t *testing.T, s *server, theirs func() net.Conn, b []byte) (expect func(how string, pieces [][]byte, before func(sent int))) {
+func sameAnswers(t testing.TB, s *server, theirs func() net.Conn, b []byte) (expect func(how string, pieces [][]byte, before func(sent int))) {
 	want := conversation(t, theirs, [][]byte{b}, nil)
 	expect = func(how string, pieces [][]byte, before func(sent int)) {
 		t.Helper()

@@ -16,7 +16,7 @@ import (
 )
 
 // startBoth serves TLS with a handler beside the routes that tells what it sees of a request.
-func startBoth(t *testing.T, opts ...engine.Option) (*engine.Engine, string) {
+func startBoth(t testing.TB, opts ...engine.Option) (*engine.Engine, string) {
 	t.Helper()
 	e, err := engine.New(append([]engine.Option{
 		engine.WithLoops(2),

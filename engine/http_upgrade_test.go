@@ -288,24 +288,26 @@ func TestAnUpgradedConnectionIsTheLoopsAgain(t *testing.T) {
 // net/http's timeouts end what is net/http's, and never a connection that has been upgraded: another's idle timeout, over
 // and over, shows that the time has passed.
 func TestTimeoutsOfHTTPDoNotReachAWebSocket(t *testing.T) {
-	s := startHTTP(t, inspect(), engine.WithHTTPServer(func(srv *http.Server) {
-		srv.IdleTimeout = 30 * time.Millisecond
-		srv.ReadTimeout = 40 * time.Millisecond
-		srv.WriteTimeout = 40 * time.Millisecond
-		srv.ReadHeaderTimeout = 30 * time.Millisecond
-	}))
-	s.handle("/ws", newEcho())
-	behind, first := s.connect(), s.connect()
-	behind.expectOK("/")
-	behind.upgrade("/ws")
-	first.upgrade("/ws")
-	for range 3 {
-		idle := s.connect()
-		idle.expectOK("/")
-		idle.expectEOF()
-		behind.echoes([]byte("unharmed"))
-		first.echoes([]byte("unharmed"))
-	}
+	atAnyPace(t, 40*time.Millisecond, func(t testing.TB, d time.Duration) {
+		s := startHTTP(t, inspect(), engine.WithHTTPServer(func(srv *http.Server) {
+			srv.IdleTimeout = d * 3 / 4
+			srv.ReadTimeout = d
+			srv.WriteTimeout = d
+			srv.ReadHeaderTimeout = d * 3 / 4
+		}))
+		s.handle("/ws", newEcho())
+		behind, first := s.connect(), s.connect()
+		behind.expectOK("/")
+		behind.upgrade("/ws")
+		first.upgrade("/ws")
+		for range 3 {
+			idle := s.connect()
+			idle.expectOK("/")
+			idle.expectEOF()
+			behind.echoes([]byte("unharmed"))
+			first.echoes([]byte("unharmed"))
+		}
+	})
 }
 
 // An engine's handler that is mounted in the HTTP handler, or called by it, gives the connection to a loop as a route does.

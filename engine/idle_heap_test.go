@@ -46,7 +46,7 @@ func TestIdleConnectionCostsLittleLiveHeap(t *testing.T) {
 }
 
 // idleHeap returns what an idle connection keeps alive.
-func idleHeap(t *testing.T, addr string, e *engine.Engine) int {
+func idleHeap(t testing.TB, addr string, e *engine.Engine) int {
 	const conns = 2000
 	warm := dialRaw(t, addr)
 	request := encode(true, frame.Binary, []byte("hello"))
@@ -73,7 +73,7 @@ func idleHeap(t *testing.T, addr string, e *engine.Engine) int {
 }
 
 // clientHeap returns what n client connections of the net package, and their cleanups, keep alive.
-func clientHeap(t *testing.T, n int) int {
+func clientHeap(t testing.TB, n int) int {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ import (
 )
 
 // bare is an engine that serves nothing yet; every pooled buffer must be back when the test has closed it.
-func bare(t *testing.T, opts ...engine.Option) *server {
+func bare(t testing.TB, opts ...engine.Option) *server {
 	t.Helper()
 	logs := new(logBuffer)
 	opts = append([]engine.Option{engine.WithLoops(2), engine.WithLogger(slog.New(slog.NewTextHandler(logs, nil)))}, opts...)
@@ -34,7 +34,7 @@ func bare(t *testing.T, opts ...engine.Option) *server {
 }
 
 // onSocket is an engine that serves a port of its own.
-func onSocket(t *testing.T, opts ...engine.Option) *server {
+func onSocket(t testing.TB, opts ...engine.Option) *server {
 	t.Helper()
 	s := bare(t, opts...)
 	transports[0].start(t, s)
@@ -43,7 +43,7 @@ func onSocket(t *testing.T, opts ...engine.Option) *server {
 }
 
 // addr is where an engine of onSocket listens.
-func (s *server) addr(t *testing.T) string {
+func (s *server) addr(t testing.TB) string {
 	t.Helper()
 	c := s.dial()
 	defer c.Close()
@@ -58,7 +58,7 @@ func (s *server) serve(ln net.Listener) (served chan error) {
 	return served
 }
 
-func dialer(t *testing.T, a net.Addr) func() net.Conn {
+func dialer(t testing.TB, a net.Addr) func() net.Conn {
 	return func() net.Conn {
 		c, err := net.Dial(a.Network(), a.String())
 		if err != nil {
@@ -68,7 +68,7 @@ func dialer(t *testing.T, a net.Addr) func() net.Conn {
 	}
 }
 
-func listenTCP(t *testing.T, s *server, addr string) net.Listener {
+func listenTCP(t testing.TB, s *server, addr string) net.Listener {
 	t.Helper()
 	ln, err := s.Listen("tcp", addr)
 	if err != nil {

@@ -52,7 +52,7 @@ func onEachListener(t *testing.T, f func(t *testing.T, start func(...engine.Opti
 }
 
 // mount starts an engine, and srv, with a mux that is still empty, on a listener of the i-th kind.
-func mount(t *testing.T, i int, srv *http.Server, opts ...engine.Option) *mounted {
+func mount(t testing.TB, i int, srv *http.Server, opts ...engine.Option) *mounted {
 	t.Helper()
 	kind := listeners[i]
 	addr := "127.0.0.1:0"

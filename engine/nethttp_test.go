@@ -587,14 +587,15 @@ func TestNoGoroutineStaysWithAConnectionOfNetHTTP(t *testing.T) {
 
 func TestDeadlinesOfNetHTTPDoNotReachAWebSocket(t *testing.T) {
 	for i := range listeners {
-		const d = 40 * time.Millisecond
-		m := mount(t, i, &http.Server{ReadTimeout: d, ReadHeaderTimeout: d, WriteTimeout: d, IdleTimeout: d}, engine.WithPingInterval(0))
-		m.mux.Handle("/", m.Handler(newEcho()))
-		plain, c := m.connect(), m.open("/")
-		plain.expectEOF() // its deadline has passed
-		c.echoes(pattern(100))
-		c.quiet(2 * d)
-		c.echoes(pattern(1000))
+		atAnyPace(t, 40*time.Millisecond, func(t testing.TB, d time.Duration) {
+			m := mount(t, i, &http.Server{ReadTimeout: d, ReadHeaderTimeout: d, WriteTimeout: d, IdleTimeout: d}, engine.WithPingInterval(0))
+			m.mux.Handle("/", m.Handler(newEcho()))
+			plain, c := m.connect(), m.open("/")
+			plain.expectEOF() // its deadline has passed
+			c.echoes(pattern(100))
+			c.quiet(2 * d)
+			c.echoes(pattern(1000))
+		})
 	}
 }
 

@@ -51,16 +51,7 @@ func onLayers(t *testing.T, kinds []string, f func(t *testing.T, l *layer), opts
 		glut := pattern(s.glut())
 		var dialing sync.Mutex
 		for _, kind := range kinds {
-			l := &layer{kind: kind, opened: make(chan layered, 100), heard: make(chan string, 10_000),
-				ending: newEnding(), failed: make(chan error, 100), gate: make(chan struct{}), glut: glut}
-			switch kind {
-			case onCallbacks:
-				s.handle("/"+kind, layeredHandler{l}, opts...)
-			case onSessions:
-				s.session("/"+kind, l.serve, opts...)
-			case onRaw:
-				s.raw("/"+kind, layeredFrames{l}, opts...)
-			}
+			l := s.layer(kind, glut, opts...)
 			t.Run(kind, func(t *testing.T) {
 				t.Parallel()
 				own := *s
@@ -72,6 +63,39 @@ func onLayers(t *testing.T, kinds []string, f func(t *testing.T, l *layer), opts
 				}
 				l.server = &own
 				f(t, l)
+			})
+		}
+	})
+}
+
+// layer returns a route of that kind.
+func (s *server) layer(kind string, glut []byte, opts ...engine.RouteOption) *layer {
+	l := &layer{server: s, kind: kind, opened: make(chan layered, 100), heard: make(chan string, 10_000),
+		ending: newEnding(), failed: make(chan error, 100), gate: make(chan struct{}), glut: glut}
+	switch kind {
+	case onCallbacks:
+		s.handle("/"+kind, layeredHandler{l}, opts...)
+	case onSessions:
+		s.session("/"+kind, l.serve, opts...)
+	case onRaw:
+		s.raw("/"+kind, layeredFrames{l}, opts...)
+	}
+	return l
+}
+
+// onLayersAtAnyPace is onLayers for a test of deadlines in units of time, see atAnyPace: each kind has an engine of its own.
+func onLayersAtAnyPace(
+	t *testing.T, kinds []string, unit time.Duration,
+	f func(t testing.TB, l *layer, unit time.Duration), opts func(unit time.Duration) []engine.RouteOption,
+) {
+	onEachOf(t, transports, func(t *testing.T, tr transport) {
+		for _, kind := range kinds {
+			t.Run(kind, func(t *testing.T) {
+				atAnyPace(t, unit, func(t testing.TB, unit time.Duration) {
+					s := tr.starter(t)(engine.WithPingInterval(0))
+					s.narrow()
+					f(t, s.layer(kind, pattern(s.glut()), opts(unit)...), unit)
+				})
 			})
 		}
 	})
@@ -149,8 +173,8 @@ func (l *layer) expectEnd(code frame.CloseCode, cause error) {
 var aboveCallbacks = []string{onSessions, onRaw}
 
 func TestFirstPingComesInTheSecondHalfOfTheIntervalOnEveryLayer(t *testing.T) {
-	const interval, conns = 240 * time.Millisecond, 12
-	onLayers(t, aboveCallbacks, func(t *testing.T, l *layer) {
+	onLayersAtAnyPace(t, aboveCallbacks, 240*time.Millisecond, func(t testing.TB, l *layer, interval time.Duration) {
+		const conns = 12
 		var took [conns]time.Duration
 		done := make(chan struct{}, conns)
 		for i := range conns {
@@ -177,11 +201,13 @@ func TestFirstPingComesInTheSecondHalfOfTheIntervalOnEveryLayer(t *testing.T) {
 				t.Errorf("connection %d: first ping after %v, the interval is %v", i, d, interval)
 			}
 		}
-		// Uniform over 120 ms: that 12 lie within 12 ms happens once in 10^10 runs.
+		// Uniform over half of it: that 12 lie within a tenth of that happens once in 10^10 runs.
 		if spread := slices.Max(took[:]) - slices.Min(took[:]); spread < interval/20 {
 			t.Errorf("all first pings within %v: phases are not spread", spread)
 		}
-	}, engine.WithPingInterval(interval))
+	}, func(interval time.Duration) []engine.RouteOption {
+		return []engine.RouteOption{engine.WithPingInterval(interval)}
+	})
 }
 
 // A raw route's handler sees the pongs that the engine has matched; a session never does.
@@ -238,8 +264,7 @@ func TestPongSchedulesTheNextPingOnEveryLayer(t *testing.T) {
 
 // Pongs that are not equal to the ping neither answer it nor put the timeout off. Then comes one close frame.
 func TestPingTimeoutClosesOnceWith1011OnEveryLayer(t *testing.T) {
-	const timeout = 80 * time.Millisecond
-	onLayers(t, aboveCallbacks, func(t *testing.T, l *layer) {
+	onLayersAtAnyPace(t, aboveCallbacks, 80*time.Millisecond, func(t testing.TB, l *layer, timeout time.Duration) {
 		c, conn := l.join()
 		before := c.nextPing()
 		c.write(frame.Pong, before)
@@ -269,15 +294,17 @@ func TestPingTimeoutClosesOnceWith1011OnEveryLayer(t *testing.T) {
 		}
 		atLeast(t, "closed", begin, timeout-wheelTick)
 		conn.SetPingInterval(time.Millisecond)
-		c.quiet(30 * time.Millisecond) // no ping after a close frame
+		c.quiet(timeout / 3) // no ping after a close frame
 		c.write(frame.Close, f.payload)
 		c.expectEOF()
 		l.expectEnd(frame.CloseInternalError, engine.ErrPingTimeout)
-	}, engine.WithPingInterval(10*time.Millisecond), engine.WithPingTimeout(timeout))
+	}, func(timeout time.Duration) []engine.RouteOption {
+		return []engine.RouteOption{engine.WithPingInterval(timeout / 8), engine.WithPingTimeout(timeout)}
+	})
 }
 
 func TestPingStuckBehindOutputCountsAsUnansweredOnEveryLayer(t *testing.T) {
-	onLayers(t, aboveCallbacks, func(t *testing.T, l *layer) {
+	onLayersAtAnyPace(t, aboveCallbacks, 50*time.Millisecond, func(t testing.TB, l *layer, timeout time.Duration) {
 		_, conn := l.join() // and reads nothing
 		var err error
 		switch conn := conn.(type) {
@@ -290,13 +317,14 @@ func TestPingStuckBehindOutputCountsAsUnansweredOnEveryLayer(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.expectEnd(frame.CloseInternalError, engine.ErrPingTimeout)
-	}, engine.WithPingInterval(100*time.Millisecond), engine.WithPingTimeout(50*time.Millisecond),
-		engine.WithMaxBackpressure(64<<20), engine.WithCloseTimeout(20*time.Millisecond))
+	}, func(timeout time.Duration) []engine.RouteOption {
+		return []engine.RouteOption{engine.WithPingInterval(2 * timeout), engine.WithPingTimeout(timeout),
+			engine.WithMaxBackpressure(64 << 20), engine.WithCloseTimeout(20 * time.Millisecond)}
+	})
 }
 
 func TestNoPingAfterACloseFrameOnEveryLayer(t *testing.T) {
-	const interval = 100 * time.Millisecond
-	onLayers(t, aboveCallbacks, func(t *testing.T, l *layer) {
+	onLayersAtAnyPace(t, aboveCallbacks, 100*time.Millisecond, func(t testing.TB, l *layer, interval time.Duration) {
 		c, conn := l.join()
 		conn.Close(4000, "bye")
 		if f := c.next(); f.op != frame.Close {
@@ -311,16 +339,17 @@ func TestNoPingAfterACloseFrameOnEveryLayer(t *testing.T) {
 		c.expect(frame.Close, closePayload(4001, "")) // before any ping
 		conn.SetPingInterval(time.Millisecond)
 		c.expectEOF()
-	}, engine.WithPingInterval(interval))
+	}, func(interval time.Duration) []engine.RouteOption {
+		return []engine.RouteOption{engine.WithPingInterval(interval), engine.WithCloseTimeout(patience)}
+	})
 }
 
 func TestPingPoliciesOnEveryLayer(t *testing.T) {
-	const timeout = 60 * time.Millisecond
 	for name, policy := range map[string]engine.PingPolicy{"strict": engine.PingStrict, "any traffic": engine.PingAnyTraffic} {
 		t.Run(name, func(t *testing.T) {
-			onLayers(t, aboveCallbacks, func(t *testing.T, l *layer) {
+			onLayersAtAnyPace(t, aboveCallbacks, 60*time.Millisecond, func(t testing.TB, l *layer, timeout time.Duration) {
 				c, _ := l.join()
-				end := time.Now().Add(patience / 4)
+				end := time.Now().Add(patience / 2)
 				if policy == engine.PingAnyTraffic {
 					end = time.Now().Add(4 * timeout)
 				}
@@ -331,7 +360,7 @@ func TestPingPoliciesOnEveryLayer(t *testing.T) {
 						if _, err := c.Write(encode(true, frame.Text, []byte("alive"))); err != nil {
 							return
 						}
-						<-time.After(5 * time.Millisecond)
+						<-time.After(timeout / 12)
 					}
 				}()
 				pings, f := 0, c.next()
@@ -347,15 +376,16 @@ func TestPingPoliciesOnEveryLayer(t *testing.T) {
 				l.expectEnd(frame.CloseInternalError, engine.ErrPingTimeout)
 				c.Close()
 				<-stopped
-			}, engine.WithPingInterval(10*time.Millisecond), engine.WithPingTimeout(timeout), engine.WithPingPolicy(policy))
+			}, func(timeout time.Duration) []engine.RouteOption {
+				return []engine.RouteOption{engine.WithPingInterval(timeout / 6), engine.WithPingTimeout(timeout), engine.WithPingPolicy(policy)}
+			})
 		})
 	}
 }
 
 // While a session receives nothing its socket is not read: the pong may stand in it. That is not the peer's fault.
 func TestPongDeadlineIsSuspendedWhileASessionIsFull(t *testing.T) {
-	const timeout = 100 * time.Millisecond
-	onLayers(t, []string{onSessions}, func(t *testing.T, l *layer) {
+	onLayersAtAnyPace(t, []string{onSessions}, 100*time.Millisecond, func(t testing.TB, l *layer, timeout time.Duration) {
 		c, conn := l.join()
 		for _, m := range []string{"block", "fills the queue", "stays in the socket"} {
 			c.write(frame.Text, []byte(m))
@@ -381,7 +411,9 @@ func TestPongDeadlineIsSuspendedWhileASessionIsFull(t *testing.T) {
 		c.answerClose(frame.CloseInternalError, "Ping timeout") // from here on it is
 		atLeast(t, "closed", begin, timeout-wheelTick)
 		l.expectEnd(frame.CloseInternalError, engine.ErrPingTimeout)
-	}, engine.WithPingInterval(20*time.Millisecond), engine.WithPingTimeout(timeout), engine.WithSessionQueue(1, 1<<20))
+	}, func(timeout time.Duration) []engine.RouteOption {
+		return []engine.RouteOption{engine.WithPingInterval(timeout / 5), engine.WithPingTimeout(timeout), engine.WithSessionQueue(1, 1<<20)}
+	})
 }
 
 // Every ping has its pong, in order, whatever the session's handler does as long as its queue has room; a raw route's
@@ -452,12 +484,11 @@ func TestPingsAreAnsweredInOrderOnSessionsAndNeverOnRawRoutes(t *testing.T) {
 
 // A peer that has to be told of its silence, of its age, or that does not answer a close frame.
 func TestTimeoutsOnEveryLayer(t *testing.T) {
-	const d = 60 * time.Millisecond
 	for name, tt := range map[string]struct {
-		opt engine.RouteOption
-		run func(t *testing.T, l *layer, begin time.Time, c *client, conn layered)
+		opt func(time.Duration) engine.RouteOption
+		run func(t testing.TB, l *layer, d time.Duration, begin time.Time, c *client, conn layered)
 	}{
-		"idle": {engine.WithIdleTimeout(d), func(t *testing.T, l *layer, begin time.Time, c *client, _ layered) {
+		"idle": {func(d time.Duration) engine.RouteOption { return engine.WithIdleTimeout(d) }, func(t testing.TB, l *layer, d time.Duration, begin time.Time, c *client, _ layered) {
 			for range 4 {
 				<-time.After(d / 3)
 				begin = time.Now()
@@ -467,7 +498,7 @@ func TestTimeoutsOnEveryLayer(t *testing.T) {
 			atLeast(t, "closed", begin, d)
 			l.expectEnd(frame.CloseGoingAway, engine.ErrIdleTimeout)
 		}},
-		"lifetime": {engine.WithLifetime(d), func(t *testing.T, l *layer, begin time.Time, c *client, _ layered) {
+		"lifetime": {func(d time.Duration) engine.RouteOption { return engine.WithLifetime(d) }, func(t testing.TB, l *layer, d time.Duration, begin time.Time, c *client, _ layered) {
 			for f := (wireFrame{}); f.op != frame.Close; f = c.next() {
 				c.Write(encode(true, frame.Text, []byte("busy")))
 			}
@@ -475,7 +506,7 @@ func TestTimeoutsOnEveryLayer(t *testing.T) {
 			c.Write(encode(true, frame.Close, nil))
 			l.expectEnd(frame.CloseGoingAway, engine.ErrLifetime)
 		}},
-		"close": {engine.WithCloseTimeout(d), func(t *testing.T, l *layer, begin time.Time, c *client, conn layered) {
+		"close": {func(d time.Duration) engine.RouteOption { return engine.WithCloseTimeout(d) }, func(t testing.TB, l *layer, d time.Duration, begin time.Time, c *client, conn layered) {
 			if err := conn.Close(4000, "answer me"); err != nil {
 				t.Error(err)
 			}
@@ -489,7 +520,7 @@ func TestTimeoutsOnEveryLayer(t *testing.T) {
 				t.Errorf("reason %+v", r)
 			}
 		}},
-		"write": {engine.WithWriteTimeout(d), func(t *testing.T, l *layer, begin time.Time, c *client, conn layered) {
+		"write": {func(d time.Duration) engine.RouteOption { return engine.WithWriteTimeout(d) }, func(t testing.TB, l *layer, d time.Duration, begin time.Time, c *client, conn layered) {
 			switch conn := conn.(type) {
 			case *engine.Session:
 				conn.SendBinary(context.Background(), l.glut)
@@ -501,11 +532,11 @@ func TestTimeoutsOnEveryLayer(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			onLayers(t, aboveCallbacks, func(t *testing.T, l *layer) {
+			onLayersAtAnyPace(t, aboveCallbacks, 60*time.Millisecond, func(t testing.TB, l *layer, d time.Duration) {
 				begin := time.Now()
 				c, conn := l.join()
-				tt.run(t, l, begin, c, conn)
-			}, tt.opt)
+				tt.run(t, l, d, begin, c, conn)
+			}, func(d time.Duration) []engine.RouteOption { return []engine.RouteOption{tt.opt(d)} })
 		})
 	}
 }

@@ -33,7 +33,7 @@ func (h controls) options(who string) []engine.Setting {
 	return []engine.Setting{engine.WithOnPing(note("ping")), engine.WithOnPong(note("pong"))}
 }
 
-func (h controls) expect(t *testing.T, want ...string) {
+func (h controls) expect(t testing.TB, want ...string) {
 	t.Helper()
 	for _, w := range want {
 		if got := within(t, h.shown); got != w {

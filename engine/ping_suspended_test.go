@@ -11,9 +11,8 @@ import (
 
 // The pong may stand in the socket, unread on our account.
 func TestPongDeadlineIsSuspendedWhilePaused(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
-		const timeout = 120 * time.Millisecond
-		s := start(engine.WithPingInterval(20*time.Millisecond), engine.WithPingTimeout(timeout))
+	onEachTransportAtAnyPace(t, 120*time.Millisecond, func(t testing.TB, start func(...engine.Option) *server, timeout time.Duration) {
+		s := start(engine.WithPingInterval(timeout/6), engine.WithPingTimeout(timeout))
 		h := newPauser()
 		s.handle("/", h)
 		c := s.open("/")
@@ -41,9 +40,8 @@ func TestPongDeadlineIsSuspendedWhilePaused(t *testing.T) {
 
 // However short before the deadline Resume comes: the peer has the whole timeout, from then.
 func TestPongDeadlineStartsAnewOnResume(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
-		const timeout = 300 * time.Millisecond
-		s := start(engine.WithPingInterval(20*time.Millisecond), engine.WithPingTimeout(timeout))
+	onEachTransportAtAnyPace(t, 300*time.Millisecond, func(t testing.TB, start func(...engine.Option) *server, timeout time.Duration) {
+		s := start(engine.WithPingInterval(timeout/15), engine.WithPingTimeout(timeout))
 		h := newPauser()
 		s.handle("/", h)
 		c := s.open("/")
@@ -60,8 +58,7 @@ func TestPongDeadlineStartsAnewOnResume(t *testing.T) {
 }
 
 func TestPongDeadlineIsSuspendedUnderBackpressure(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
-		const timeout = 300 * time.Millisecond
+	onEachTransportAtAnyPace(t, 300*time.Millisecond, func(t testing.TB, start func(...engine.Option) *server, timeout time.Duration) {
 		s := start(engine.WithPingInterval(timeout/2), engine.WithPingTimeout(timeout), engine.WithMaxBackpressure(1000))
 		h := newOpener()
 		s.handle("/", h)

@@ -31,7 +31,7 @@ var proxyHeaders = []struct{ header, src string }{
 }
 
 // behindBalancers starts an engine that trusts the balancers of a prefix, with whoami at / and TLS if secured.
-func behindBalancers(t *testing.T, trusted string, secured bool, opts ...engine.Option) *server {
+func behindBalancers(t testing.TB, trusted string, secured bool, opts ...engine.Option) *server {
 	t.Helper()
 	logs := new(logBuffer)
 	s := bare(t, append([]engine.Option{

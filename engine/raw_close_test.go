@@ -24,7 +24,7 @@ func (h *rawScript) owing(s *server) (*client, *engine.Conn) {
 }
 
 // expectTheirs requires that the peer's close frame decided, and that nothing was reported after it.
-func (h *rawScript) expectTheirs(t *testing.T, err error) {
+func (h *rawScript) expectTheirs(t testing.TB, err error) {
 	t.Helper()
 	want := engine.CloseReason{Code: 4444, Text: "your turn", Remote: true, Err: err}
 	if r := h.wait(t); r != want {
@@ -120,8 +120,7 @@ func TestRawRouteDropsWhatFollowsThePeersClose(t *testing.T) {
 
 // What the handler owes it owes for the close timeout, and the peer is not told what was not said.
 func TestCloseTimeoutEndsARawConnectionThatIsNotAnswered(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
-		const timeout = 80 * time.Millisecond
+	onEachTransportAtAnyPace(t, 80*time.Millisecond, func(t testing.TB, start func(...engine.Option) *server, timeout time.Duration) {
 		s := start(engine.WithCloseTimeout(timeout))
 		h := newRawScript()
 		s.raw("/", h, engine.WithPingInterval(timeout/4)) // which must not go out any more
@@ -301,8 +300,7 @@ func TestRawRouteDeliversFramesAfterOurCloseUntilThePeers(t *testing.T) {
 
 // The close timeout runs from our close frame, however much the peer sends instead of its own.
 func TestRawPeerThatDoesNotAnswerTheCloseIsDropped(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
-		const timeout = 60 * time.Millisecond
+	onEachTransportAtAnyPace(t, 60*time.Millisecond, func(t testing.TB, start func(...engine.Option) *server, timeout time.Duration) {
 		s := start(engine.WithCloseTimeout(timeout))
 		h := newRawScript()
 		s.raw("/", h)
@@ -315,7 +313,7 @@ func TestRawPeerThatDoesNotAnswerTheCloseIsDropped(t *testing.T) {
 			if _, err := c.Write(text("talking").wire()); err != nil {
 				break
 			}
-			<-time.After(5 * time.Millisecond)
+			<-time.After(timeout / 12)
 		}
 		atLeast(t, "dropped", begin, timeout)
 		if r, want := h.wait(t), (engine.CloseReason{Code: 4000, Text: "answer me", Err: engine.ErrCloseTimeout}); r != want {
@@ -399,8 +397,7 @@ func TestRawRouteReportsItsEndOnce(t *testing.T) {
 
 // The pong that was awaited when we closed is delivered, and moves no deadline any more.
 func TestPongAfterOurCloseLeavesTheCloseTimeoutAlone(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
-		const timeout = 150 * time.Millisecond
+	onEachTransportAtAnyPace(t, 150*time.Millisecond, func(t testing.TB, start func(...engine.Option) *server, timeout time.Duration) {
 		s := start(engine.WithCloseTimeout(timeout))
 		h := newRawScript()
 		s.raw("/", h, engine.WithPingInterval(timeout/10))

@@ -79,7 +79,7 @@ func (c *client) expectFrame(want wireFrame) {
 }
 
 // expectHeard requires that these frames, and no more so far, were delivered, and that no further end was reported.
-func (h *rawScript) expectHeard(t *testing.T, want ...wireFrame) {
+func (h *rawScript) expectHeard(t testing.TB, want ...wireFrame) {
 	t.Helper()
 	for i, w := range want {
 		if f := within(t, h.heard); !f.equal(w) {
@@ -89,7 +89,7 @@ func (h *rawScript) expectHeard(t *testing.T, want ...wireFrame) {
 	h.nothingMore(t)
 }
 
-func (h *rawScript) nothingMore(t *testing.T) {
+func (h *rawScript) nothingMore(t testing.TB) {
 	t.Helper()
 	for len(h.heard) > 0 {
 		t.Errorf("%v was delivered too", <-h.heard)

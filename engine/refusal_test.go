@@ -194,8 +194,8 @@ func TestASlowHeadIsAnswered408(t *testing.T) {
 
 // The bytes of a head do not buy it time: the clock runs from accept.
 func TestATricklingHeadDoesNotHoldItsConnection(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
-		s := start(engine.WithHandshakeTimeout(50*time.Millisecond), engine.WithCloseTimeout(50*time.Millisecond))
+	onEachTransportAtAnyPace(t, 50*time.Millisecond, func(t testing.TB, start func(...engine.Option) *server, timeout time.Duration) {
+		s := start(engine.WithHandshakeTimeout(timeout), engine.WithCloseTimeout(timeout))
 		c := s.connect()
 		ended := make(chan struct{})
 		go func() {
@@ -205,7 +205,7 @@ func TestATricklingHeadDoesNotHoldItsConnection(t *testing.T) {
 				if _, err := fmt.Fprintf(c, "X-%d: y\r\n", i%10); err != nil {
 					return
 				}
-				time.Sleep(5 * time.Millisecond) // the trickle itself, not a wait for anything
+				time.Sleep(timeout / 10) // the trickle itself, not a wait for anything
 			}
 		}()
 		c.readAnswer("GET")

@@ -1,7 +1,6 @@
 package engine_test
 
 import (
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -84,7 +83,7 @@ func (h *script) OnClose(c *engine.Conn, r engine.CloseReason) {
 }
 
 // nothingMore requires that the handler heard exactly these messages, in order, and that no further end was reported.
-func (h *script) nothingMore(t *testing.T, heard ...string) {
+func (h *script) nothingMore(t testing.TB, heard ...string) {
 	t.Helper()
 	var got []string
 	for len(h.heard) > 0 {
@@ -99,7 +98,7 @@ func (h *script) nothingMore(t *testing.T, heard ...string) {
 }
 
 // overSockets reports whether the running test has real sockets under it, where bulk is cheap.
-func overSockets(t *testing.T) bool { return strings.Contains(t.Name(), "/socket") }
+func overSockets(t testing.TB) bool { return strings.Contains(t.Name(), "/socket") }
 
 // gone waits until the engine has no connection left.
 func (s *server) gone() {
@@ -110,7 +109,7 @@ func (s *server) gone() {
 // until waits for what only Stats tells.
 func (s *server) until(what string, ok func() bool) {
 	s.t.Helper()
-	for end := time.Now().Add(patience); !ok(); runtime.Gosched() {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			s.t.Fatalf("%s: still not so: %+v", what, s.Stats())
 		}
@@ -118,7 +117,7 @@ func (s *server) until(what string, ok func() bool) {
 }
 
 // onMessageOnLoop sets what OnMessage does, on the loop, so that it is no race.
-func (h *script) onMessageOnLoop(t *testing.T, c *engine.Conn, f func(*engine.Conn, frame.OpCode, []byte)) {
+func (h *script) onMessageOnLoop(t testing.TB, c *engine.Conn, f func(*engine.Conn, frame.OpCode, []byte)) {
 	t.Helper()
 	set := make(chan bool)
 	c.Post(func() { h.onMessage = f; close(set) })
@@ -126,7 +125,7 @@ func (h *script) onMessageOnLoop(t *testing.T, c *engine.Conn, f func(*engine.Co
 }
 
 // waitHeard waits for the next message, which must be want.
-func (h *script) waitHeard(t *testing.T, want string) {
+func (h *script) waitHeard(t testing.TB, want string) {
 	t.Helper()
 	if got := within(t, h.heard); got != want {
 		t.Fatalf("delivered %q, want %q", got, want)

@@ -55,7 +55,7 @@ func TestSessionEchoAllocatesNothing(t *testing.T) {
 }
 
 // expectExchangesWithoutAllocs writes request and reads an answer of so many bytes, again and again.
-func expectExchangesWithoutAllocs(t *testing.T, c net.Conn, request []byte, answer int) {
+func expectExchangesWithoutAllocs(t testing.TB, c net.Conn, request []byte, answer int) {
 	t.Helper()
 	got := make([]byte, answer)
 	if len(request) < 100_000 {
@@ -163,7 +163,7 @@ func (c cost) per(n int, before cost) cost {
 
 // idle opens n connections at path, which take and answer a message each, and returns the cost of one: that of its
 // client here is in it.
-func idle(t *testing.T, addr, path string, n int) cost {
+func idle(t testing.TB, addr, path string, n int) cost {
 	t.Helper()
 	request := encode(true, frame.Binary, []byte("hello"))
 	answer := make([]byte, 7)
@@ -266,7 +266,7 @@ func TestServeStreams(t *testing.T) {
 }
 
 // processStatus returns a field of this process's status, in bytes.
-func processStatus(t *testing.T, field string) (bytes int64) {
+func processStatus(t testing.TB, field string) (bytes int64) {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -281,13 +281,13 @@ func processStatus(t *testing.T, field string) (bytes int64) {
 
 // streamProcess is a process that runs TestServeStreams alone.
 type streamProcess struct {
-	t    *testing.T
+	t    testing.TB
 	addr string
 	in   io.Writer
 	out  *bufio.Reader
 }
 
-func startStreamProcess(t *testing.T) *streamProcess {
+func startStreamProcess(t testing.TB) *streamProcess {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestServeStreams$")
 	cmd.Env = append(os.Environ(), streamServer+"=1")
@@ -404,7 +404,7 @@ func sendStream(c net.Conn, total, fragment int) error {
 }
 
 // frameHeader reads the header of a server's frame.
-func frameHeader(t *testing.T, r *bufio.Reader) (fin bool, n int) {
+func frameHeader(t testing.TB, r *bufio.Reader) (fin bool, n int) {
 	t.Helper()
 	var h [10]byte
 	if _, err := io.ReadFull(r, h[:2]); err != nil {
@@ -423,7 +423,7 @@ func frameHeader(t *testing.T, r *bufio.Reader) (fin bool, n int) {
 }
 
 // checkStream reads n bytes of the stream, which stand at at in it.
-func checkStream(t *testing.T, r *bufio.Reader, at, n int) {
+func checkStream(t testing.TB, r *bufio.Reader, at, n int) {
 	t.Helper()
 	for n > 0 {
 		got, err := r.Peek(min(n, 32<<10))

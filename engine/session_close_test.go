@@ -17,7 +17,7 @@ import (
 // sessionEnds are the ways a session's connection can end, and the reason each must give. The peer has sent "before".
 var sessionEnds = []struct {
 	name string
-	opts []engine.RouteOption
+	opts func(d time.Duration) []engine.RouteOption // with times that are long enough for what comes before the end
 	end  func(s *server, c *client, session *engine.Session)
 	want engine.CloseReason
 }{
@@ -41,7 +41,9 @@ var sessionEnds = []struct {
 		c.write(frame.Close, closePayload(3000, "theirs"))
 		c.expectEOF()
 	}, engine.CloseReason{Code: 4000, Text: "ours"}},
-	{"peer never answers our close", []engine.RouteOption{engine.WithCloseTimeout(30 * time.Millisecond)}, func(_ *server, c *client, session *engine.Session) {
+	{"peer never answers our close", func(d time.Duration) []engine.RouteOption {
+		return []engine.RouteOption{engine.WithCloseTimeout(d)}
+	}, func(_ *server, c *client, session *engine.Session) {
 		session.Close(4000, "ours")
 		c.expectClose(4000)
 		expectNoAnswer(c.t, session, engine.CloseReason{Code: 4000, Text: "ours"})
@@ -63,7 +65,9 @@ var sessionEnds = []struct {
 			c.t.Errorf("got %v, want no frame", f)
 		}
 	}, engine.CloseReason{Code: frame.CloseAbnormal}},
-	{"ping timeout", []engine.RouteOption{engine.WithPingInterval(time.Millisecond), engine.WithPingTimeout(10 * time.Millisecond)}, func(_ *server, c *client, _ *engine.Session) {
+	{"ping timeout", func(d time.Duration) []engine.RouteOption {
+		return []engine.RouteOption{engine.WithPingInterval(time.Millisecond), engine.WithPingTimeout(d)}
+	}, func(_ *server, c *client, _ *engine.Session) {
 		c.answerClose(frame.CloseInternalError, "Ping timeout")
 	}, engine.CloseReason{Code: frame.CloseInternalError, Text: "Ping timeout", Err: engine.ErrPingTimeout}},
 	{"breach", nil, func(_ *server, c *client, _ *engine.Session) {
@@ -78,10 +82,14 @@ var sessionEnds = []struct {
 		c.write(frame.Close, closePayload(frame.CloseAbnormal, ""))
 		c.expectClose(frame.CloseProtocolError)
 	}, engine.CloseReason{Code: frame.CloseProtocolError, Text: frame.ErrCloseCode.Reason, Err: frame.ErrCloseCode}},
-	{"idle timeout", []engine.RouteOption{engine.WithIdleTimeout(30 * time.Millisecond)}, func(_ *server, c *client, _ *engine.Session) {
+	{"idle timeout", func(d time.Duration) []engine.RouteOption {
+		return []engine.RouteOption{engine.WithIdleTimeout(d)}
+	}, func(_ *server, c *client, _ *engine.Session) {
 		c.answerClose(frame.CloseGoingAway, "idle timeout")
 	}, engine.CloseReason{Code: frame.CloseGoingAway, Text: "idle timeout", Err: engine.ErrIdleTimeout}},
-	{"lifetime", []engine.RouteOption{engine.WithLifetime(30 * time.Millisecond)}, func(_ *server, c *client, _ *engine.Session) {
+	{"lifetime", func(d time.Duration) []engine.RouteOption {
+		return []engine.RouteOption{engine.WithLifetime(d)}
+	}, func(_ *server, c *client, _ *engine.Session) {
 		c.answerClose(frame.CloseGoingAway, "maximum lifetime reached")
 	}, engine.CloseReason{Code: frame.CloseGoingAway, Text: "maximum lifetime reached", Err: engine.ErrLifetime}},
 	{"shutdown", nil, func(s *server, c *client, _ *engine.Session) {
@@ -97,9 +105,13 @@ var sessionEnds = []struct {
 func TestCloseReasonOfASessionSaysHowItEnded(t *testing.T) {
 	for _, row := range sessionEnds {
 		t.Run(row.name, func(t *testing.T) {
-			onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+			onEachTransportAtAnyPace(t, 30*time.Millisecond, func(t testing.TB, start func(...engine.Option) *server, unit time.Duration) {
 				s := start(engine.WithPingInterval(0), engine.WithCloseTimeout(patience))
-				h := s.handOut("/", row.opts...)
+				var opts []engine.RouteOption
+				if row.opts != nil {
+					opts = row.opts(unit)
+				}
+				h := s.handOut("/", opts...)
 				c := s.open("/")
 				c.write(frame.Text, []byte("before"))
 				session := h.next(t)

@@ -152,7 +152,7 @@ func TestHandlerReturnsWhileOthersWaitInCalls(t *testing.T) {
 }
 
 // s0 is the glut of a server that is not there yet.
-func s0(t *testing.T) int { return (&server{t: t}).glut() }
+func s0(t testing.TB) int { return (&server{t: t}).glut() }
 
 // The peer goes while the session receives, sends, or does neither.
 func TestPeerVanishesFromASession(t *testing.T) {

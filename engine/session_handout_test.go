@@ -32,7 +32,7 @@ func (h *handout) serve(_ context.Context, s *engine.Session) error {
 }
 
 // next returns the session of the connection that was opened last.
-func (h *handout) next(t *testing.T) *engine.Session {
+func (h *handout) next(t testing.TB) *engine.Session {
 	t.Helper()
 	return within(t, h.sessions)
 }
@@ -41,14 +41,14 @@ func (h *handout) next(t *testing.T) *engine.Session {
 func (h *handout) finish(err error) { h.result <- err }
 
 // patiently is a context for calls that must not wait for ever.
-func patiently(t *testing.T) context.Context {
+func patiently(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
 
 // expectMessage receives a message and compares it.
-func expectMessage(t *testing.T, s *engine.Session, op frame.OpCode, payload []byte) {
+func expectMessage(t testing.TB, s *engine.Session, op frame.OpCode, payload []byte) {
 	t.Helper()
 	m, err := s.Receive(patiently(t))
 	if err != nil {
@@ -60,7 +60,7 @@ func expectMessage(t *testing.T, s *engine.Session, op frame.OpCode, payload []b
 }
 
 // expectNoAnswer requires that the session's context says of its end that the peer did not answer our close frame.
-func expectNoAnswer(t *testing.T, s *engine.Session, reason engine.CloseReason) {
+func expectNoAnswer(t testing.TB, s *engine.Session, reason engine.CloseReason) {
 	t.Helper()
 	within(t, s.Context().Done())
 	var end *engine.CloseError
@@ -72,7 +72,7 @@ func expectNoAnswer(t *testing.T, s *engine.Session, reason engine.CloseReason) 
 
 // expectEnd requires that the session's connection ends with want, with every call that tells about it, and that calls
 // fail accordingly. What was received before must have been taken.
-func expectEnd(t *testing.T, s *engine.Session, want engine.CloseReason) {
+func expectEnd(t testing.TB, s *engine.Session, want engine.CloseReason) {
 	t.Helper()
 	ctx := patiently(t)
 	r, err := s.CloseReason(ctx)

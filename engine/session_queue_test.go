@@ -298,9 +298,8 @@ func TestOverflowCloseEndsAPeerThatSendsMoreThanIsReceived(t *testing.T) {
 // A slow application is not mistaken for a dead peer, whose pong may stand behind what is not read; from the moment it
 // is read again the peer has the whole timeout.
 func TestPongDeadlineIsSuspendedWhileASessionsQueueIsFull(t *testing.T) {
-	onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
-		const timeout = 250 * time.Millisecond // the test is never so slow
-		s := start(engine.WithPingInterval(20*time.Millisecond), engine.WithPingTimeout(timeout))
+	onEachTransportAtAnyPace(t, 250*time.Millisecond, func(t testing.TB, start func(...engine.Option) *server, timeout time.Duration) {
+		s := start(engine.WithPingInterval(timeout/12), engine.WithPingTimeout(timeout))
 		h := s.handOut("/", engine.WithSessionQueue(2, 1<<20))
 		c := s.open("/")
 		session := h.next(t)

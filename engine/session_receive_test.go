@@ -110,7 +110,7 @@ func TestSessionsLimitsOnFramesAndMessages(t *testing.T) {
 }
 
 // givenUp runs f, which waits until its context ends, and ends that.
-func givenUp(t *testing.T, f func(ctx context.Context) error) {
+func givenUp(t testing.TB, f func(ctx context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -360,7 +360,7 @@ func TestPayloadIsValidUntilTheNextReceiveAndACloneForEver(t *testing.T) {
 }
 
 // expectNothingMore requires that nothing is queued; what a reader has left is skipped.
-func expectNothingMore(t *testing.T, s *engine.Session) {
+func expectNothingMore(t testing.TB, s *engine.Session) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

@@ -56,7 +56,7 @@ func later(f func() error) <-chan error {
 }
 
 // waits starts f, which must come to wait for its context, and returns where its error comes and how to end the wait.
-func waits(t *testing.T, ctx context.Context, f func(context.Context) error) (done <-chan error, cancel func()) {
+func waits(t testing.TB, ctx context.Context, f func(context.Context) error) (done <-chan error, cancel func()) {
 	t.Helper()
 	ctx, cancel = context.WithCancel(ctx)
 	t.Cleanup(cancel)
@@ -73,7 +73,7 @@ func waits(t *testing.T, ctx context.Context, f func(context.Context) error) (do
 }
 
 // ways are the ways to send a message from a session.
-func ways(t *testing.T) map[string]func(context.Context, *engine.Session, []byte) error {
+func ways(t testing.TB) map[string]func(context.Context, *engine.Session, []byte) error {
 	return map[string]func(context.Context, *engine.Session, []byte) error{
 		"Send": func(ctx context.Context, s *engine.Session, p []byte) error {
 			return s.Send(ctx, frame.Binary, p)

@@ -10,7 +10,7 @@ import (
 )
 
 // settled waits until the loop has acted on the setters called before.
-func settled(t *testing.T, s *engine.Session) {
+func settled(t testing.TB, s *engine.Session) {
 	t.Helper()
 	done := make(chan struct{})
 	if !s.Conn().Post(func() { s.Conn().Post(func() { close(done) }) }) {

@@ -17,7 +17,7 @@ import (
 // were sent, by the plain rules: a message begins when Receive or NextReader has returned it, what is left of it is
 // skipped, and what ended with its context has changed nothing.
 type recipient struct {
-	t       *testing.T
+	t       testing.TB
 	session *engine.Session
 	sent    []engine.Message
 	next    int // the message that begins next
@@ -208,7 +208,7 @@ func TestReceiversOfRandomScriptsGetWhatWasSent(t *testing.T) {
 	}
 }
 
-func receiveAtRandom(t *testing.T, start func(...engine.Option) *server, seed uint64, most int, byThemselves bool) {
+func receiveAtRandom(t testing.TB, start func(...engine.Option) *server, seed uint64, most int, byThemselves bool) {
 	random, chance := rand.New(rand.NewPCG(seed, 5)), rand.New(rand.NewPCG(seed, 6))
 	var queue []engine.RouteOption
 	if byThemselves {

@@ -16,7 +16,7 @@ import (
 )
 
 // inTime is a context for what must happen soon.
-func inTime(t *testing.T) context.Context {
+func inTime(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
@@ -116,7 +116,7 @@ func TestReadersYieldMessagesHoweverTheyAreCut(t *testing.T) {
 }
 
 // readFull reads n bytes that have been sent.
-func readFull(t *testing.T, r io.Reader, n int) []byte {
+func readFull(t testing.TB, r io.Reader, n int) []byte {
 	t.Helper()
 	b := make([]byte, n)
 	if n, err := io.ReadFull(r, b); err != nil {
@@ -126,7 +126,7 @@ func readFull(t *testing.T, r io.Reader, n int) []byte {
 }
 
 // expectBroken requires that r fails with the end of the connection, not with the end of the message.
-func expectBroken(t *testing.T, r io.Reader, code frame.CloseCode, cause error) {
+func expectBroken(t testing.TB, r io.Reader, code frame.CloseCode, cause error) {
 	t.Helper()
 	for range 2 {
 		n, err := r.Read(make([]byte, 100))

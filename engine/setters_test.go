@@ -15,57 +15,59 @@ var allLayers = []string{onCallbacks, onSessions, onRaw}
 
 // A live connection obeys at once, in either direction.
 func TestPingSettersTakeEffectAtOnceOnEveryLayer(t *testing.T) {
-	const never, short = time.Hour, 20 * time.Millisecond
+	const never = time.Hour
 	for _, tt := range []struct {
 		name              string
-		interval, timeout time.Duration
-		run               func(l *layer, c *client, conn layered)
+		interval, timeout time.Duration // those below never are multiples of short
+		run               func(l *layer, c *client, conn layered, short time.Duration)
 	}{
-		{"on", 0, never, func(_ *layer, c *client, conn layered) {
+		{"on", 0, never, func(_ *layer, c *client, conn layered, short time.Duration) {
 			conn.SetPingInterval(short)
 			c.write(frame.Pong, c.nextPing())
 			c.nextPing()
 		}},
-		{"off", 100 * time.Millisecond, never, func(_ *layer, c *client, conn layered) {
+		{"off", 5, never, func(_ *layer, c *client, conn layered, short time.Duration) {
 			conn.SetPingInterval(0)
-			c.quiet(200 * time.Millisecond)
+			c.quiet(10 * short)
 		}},
-		{"off while a pong is awaited", short, 80 * time.Millisecond, func(_ *layer, c *client, conn layered) {
+		{"off while a pong is awaited", 1, 4, func(_ *layer, c *client, conn layered, short time.Duration) {
 			ping := c.nextPing()
 			conn.SetPingInterval(-1)
-			c.quiet(160 * time.Millisecond)
+			c.quiet(8 * short)
 			c.write(frame.Pong, ping) // which nobody awaits
 			c.quiet(3 * short)
 			conn.SetPingInterval(short)
 			c.nextPing()
 		}},
-		{"shorter", never, never, func(_ *layer, c *client, conn layered) {
+		{"shorter", never, never, func(_ *layer, c *client, conn layered, short time.Duration) {
 			conn.SetPingInterval(short)
 			c.nextPing()
 		}},
-		{"longer", 100 * time.Millisecond, never, func(_ *layer, c *client, conn layered) {
+		{"longer", 5, never, func(_ *layer, c *client, conn layered, short time.Duration) {
 			conn.SetPingInterval(never)
-			c.quiet(200 * time.Millisecond)
+			c.quiet(10 * short)
 		}},
-		{"timeout shorter", short, never, func(l *layer, c *client, conn layered) {
+		{"timeout shorter", 1, never, func(l *layer, c *client, conn layered, short time.Duration) {
 			c.nextPing()
 			conn.SetPingTimeout(short)
 			c.answerClose(frame.CloseInternalError, "Ping timeout")
 			l.expectEnd(frame.CloseInternalError, engine.ErrPingTimeout)
 		}},
-		{"timeout longer", short, 80 * time.Millisecond, func(_ *layer, c *client, conn layered) {
+		{"timeout longer", 1, 4, func(_ *layer, c *client, conn layered, short time.Duration) {
 			ping := c.nextPing()
 			conn.SetPingTimeout(never)
-			c.quiet(160 * time.Millisecond)
+			c.quiet(8 * short)
 			c.write(frame.Pong, ping)
 			c.nextPing()
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			onLayers(t, aboveCallbacks, func(t *testing.T, l *layer) {
+			onLayersAtAnyPace(t, aboveCallbacks, 20*time.Millisecond, func(t testing.TB, l *layer, short time.Duration) {
 				c, conn := l.join()
-				tt.run(l, c, conn)
-			}, engine.WithPingInterval(tt.interval), engine.WithPingTimeout(tt.timeout))
+				tt.run(l, c, conn, short)
+			}, func(short time.Duration) []engine.RouteOption {
+				return []engine.RouteOption{engine.WithPingInterval(times(tt.interval, short)), engine.WithPingTimeout(times(tt.timeout, short))}
+			})
 		})
 	}
 }

@@ -58,7 +58,7 @@ func (l bareListener) Accept() (net.Conn, error) {
 
 // behindBareListener starts an engine whose handler h stands in an http.Server behind a bareListener. At the end of the test every
 // connection must have been closed once.
-func behindBareListener(t *testing.T, h engine.Handler, opts ...engine.Option) (*server, <-chan *bareConn) {
+func behindBareListener(t testing.TB, h engine.Handler, opts ...engine.Option) (*server, <-chan *bareConn) {
 	t.Helper()
 	logs := new(logBuffer)
 	e, err := engine.New(append([]engine.Option{

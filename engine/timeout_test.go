@@ -17,7 +17,7 @@ import (
 const early = 3 * time.Millisecond
 
 // atLeast fails the test when less than d has passed since start.
-func atLeast(t *testing.T, what string, start time.Time, d time.Duration) {
+func atLeast(t testing.TB, what string, start time.Time, d time.Duration) {
 	t.Helper()
 	if took := time.Since(start); took < d-early {
 		t.Errorf("%s after %v, not before %v", what, took, d)
@@ -25,7 +25,7 @@ func atLeast(t *testing.T, what string, start time.Time, d time.Duration) {
 }
 
 // eventually waits until ok holds, for what no event tells.
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
@@ -61,7 +61,7 @@ func (c *client) quiet(d time.Duration) {
 	c.SetReadDeadline(time.Now().Add(patience))
 }
 
-func expectReason(t *testing.T, got engine.CloseReason, code frame.CloseCode, err error) {
+func expectReason(t testing.TB, got engine.CloseReason, code frame.CloseCode, err error) {
 	t.Helper()
 	if got.Code != code || !errors.Is(got.Err, err) || got.Remote {
 		t.Errorf("reason %+v, want code %d and error %v", got, code, err)
@@ -83,7 +83,6 @@ func TestIdleTimeoutClosesASilentPeer(t *testing.T) {
 
 // Any byte counts, pongs and parts of frames too, and it counts from when it came: not from when the loop last woke.
 func TestIdleTimeoutCountsFromTheLastByte(t *testing.T) {
-	const idle = 300 * time.Millisecond
 	for name, input := range map[string][]byte{
 		"message":      encode(true, frame.Text, []byte("hello")),
 		"pong":         encode(true, frame.Pong, []byte("unasked")),
@@ -91,7 +90,7 @@ func TestIdleTimeoutCountsFromTheLastByte(t *testing.T) {
 		"partial head": encode(true, frame.Text, []byte("hello"))[:1],
 	} {
 		t.Run(name, func(t *testing.T) {
-			onEachTransport(t, func(t *testing.T, start func(...engine.Option) *server) {
+			onEachTransportAtAnyPace(t, 300*time.Millisecond, func(t testing.TB, start func(...engine.Option) *server, idle time.Duration) {
 				s := start(engine.WithPingInterval(0), engine.WithIdleTimeout(idle), engine.WithCloseTimeout(50*time.Millisecond))
 				h := newEcho()
 				s.handle("/echo", h)
@@ -109,8 +108,7 @@ func TestIdleTimeoutCountsFromTheLastByte(t *testing.T) {
 
 // While reading rests on our account, the peer's silence is not its fault.
 func TestIdleTimeoutWaitsWhilePaused(t *testing.T) {
-	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
-		const idle = 100 * time.Millisecond
+	onGoroutinesTooAtAnyPace(t, 100*time.Millisecond, func(t testing.TB, start func(...engine.Option) *server, idle time.Duration) {
 		s := start(engine.WithPingInterval(0), engine.WithIdleTimeout(idle))
 		h := newPauser()
 		s.handle("/", h)
@@ -193,7 +191,7 @@ func TestCloseTimeoutBoundsTheWaitForTheEndOfTheStream(t *testing.T) {
 		if r := h.wait(t); r.Code != frame.CloseNormal || !r.Remote || r.Err != nil {
 			t.Errorf("reason %+v", r)
 		}
-		if time.Since(begin) < timeout && s.Stats().Conns != 1 {
+		if conns := s.Stats().Conns; conns != 1 && time.Since(begin) < timeout-early {
 			t.Error("closed before the peer ended its direction")
 		}
 		eventually(t, "the connection is gone", func() bool { return s.Stats().Conns == 0 })
@@ -224,13 +222,12 @@ func TestWriteTimeoutEndsAPeerThatReadsNothing(t *testing.T) {
 
 // What counts is progress, not the time the whole takes.
 func TestWriteTimeoutSparesASlowReader(t *testing.T) {
-	onGoroutinesToo(t, func(t *testing.T, start func(...engine.Option) *server) {
-		const timeout = 150 * time.Millisecond
+	onGoroutinesTooAtAnyPace(t, 150*time.Millisecond, func(t testing.TB, start func(...engine.Option) *server, timeout time.Duration) {
 		s := start(engine.WithWriteTimeout(timeout))
 		h := newOpener()
 		s.handle("/", h)
 		s.narrow()
-		slow := new(slowReader)
+		slow := &slowReader{rest: timeout / 4}
 		if below := s.below; below != nil { // where a client of TLS reads a record at a time, which may be all there is
 			s.below = func() net.Conn {
 				slow.Conn = below()
@@ -256,10 +253,11 @@ func TestWriteTimeoutSparesASlowReader(t *testing.T) {
 	})
 }
 
-// slowReader rests whenever it has read step bytes; never, while that is 0.
+// slowReader rests a while whenever it has read step bytes; never, while that is 0.
 type slowReader struct {
 	net.Conn
 	step, read int
+	rest       time.Duration
 }
 
 func (r *slowReader) Read(p []byte) (int, error) {
@@ -268,7 +266,7 @@ func (r *slowReader) Read(p []byte) (int, error) {
 	}
 	if r.read >= r.step {
 		r.read -= r.step
-		<-time.After(40 * time.Millisecond)
+		<-time.After(r.rest)
 	}
 	n, err := r.Conn.Read(p[:min(len(p), r.step)])
 	r.read += n
@@ -279,31 +277,35 @@ var _ io.Reader = (*slowReader)(nil)
 
 // The time to answer a close frame begins when the peer can have seen it, not when it was queued behind a backlog.
 func TestCloseTimeoutWaitsForAPeerThatStillReads(t *testing.T) {
-	s := onSocket(t, engine.WithCloseTimeout(150*time.Millisecond), engine.WithPingInterval(0), engine.WithMaxFrameSize(1<<30))
-	h := newOpener()
-	s.handle("/", h)
-	c := s.open("/")
-	conn := within(t, h.opened)
-	payload := pattern(16 << 20) // more than the sockets hold
-	if err := conn.Send(frame.Binary, payload); err != nil {
-		t.Fatal(err)
-	}
-	if err := conn.Close(4000, "bye"); err != nil {
-		t.Fatal(err)
-	}
-	var got []byte
-	piece := make([]byte, 512<<10)
-	for len(got) < len(payload)+10 { // reading takes several times the timeout, on purpose
-		n, err := c.r.Read(piece[:min(len(piece), len(payload)+10-len(got))])
-		if err != nil {
-			t.Fatalf("after %d bytes: %v", len(got), err)
+	atAnyPace(t, 150*time.Millisecond, func(t testing.TB, timeout time.Duration) {
+		s := onSocket(t, engine.WithCloseTimeout(timeout), engine.WithPingInterval(0), engine.WithMaxFrameSize(1<<30))
+		h := newOpener()
+		s.handle("/", h)
+		c := s.open("/")
+		conn := within(t, h.opened)
+		payload := pattern(16 << 20) // more than the sockets hold
+		if err := conn.Send(frame.Binary, payload); err != nil {
+			t.Fatal(err)
 		}
-		got = append(got, piece[:n]...)
-		if len(got)%(1<<20) < n {
-			time.Sleep(30 * time.Millisecond)
+		if err := conn.Close(4000, "bye"); err != nil {
+			t.Fatal(err)
 		}
-	}
-	if f := c.next(); f.op != frame.Close || string(f.payload) != string(closePayload(4000, "bye")) {
-		t.Fatalf("got %v", f)
-	}
+		var got []byte
+		piece := make([]byte, 512<<10)
+		begin := time.Now()
+		for len(got) < len(payload)+10 { // reading takes several times the timeout, on purpose
+			n, err := c.r.Read(piece[:min(len(piece), len(payload)+10-len(got))])
+			if err != nil {
+				t.Fatalf("after %d bytes: %v", len(got), err)
+			}
+			got = append(got, piece[:n]...)
+			if len(got)%(1<<20) < n {
+				<-time.After(timeout / 5)
+			}
+		}
+		atLeast(t, "read", begin, 2*timeout)
+		if f := c.next(); f.op != frame.Close || string(f.payload) != string(closePayload(4000, "bye")) {
+			t.Fatalf("got %v", f)
+		}
+	})
 }

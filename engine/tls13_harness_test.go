@@ -20,7 +20,7 @@ import (
 // to send. As a net.Conn it reads and writes as a tls.Conn does; an end without close_notify is io.ErrUnexpectedEOF.
 type tls13 struct {
 	net.Conn
-	t       *testing.T
+	t       testing.TB
 	in, out trafficKeys
 	rest    []byte // plaintext not yet returned
 	updates int    // key updates the server has sent
@@ -66,7 +66,7 @@ func (s *server) tls13() *tls13 {
 	return r
 }
 
-func (k *trafficKeys) use(t *testing.T, secret []byte) {
+func (k *trafficKeys) use(t testing.TB, secret []byte) {
 	block, err := aes.NewCipher(expandLabel(secret, "key", 16))
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +79,7 @@ func (k *trafficKeys) use(t *testing.T, secret []byte) {
 }
 
 // update goes on to the next keys (RFC 8446, section 7.2).
-func (k *trafficKeys) update(t *testing.T) { k.use(t, expandLabel(k.secret, "traffic upd", 32)) }
+func (k *trafficKeys) update(t testing.TB) { k.use(t, expandLabel(k.secret, "traffic upd", 32)) }
 
 func (k *trafficKeys) nonce() []byte {
 	n := bytes.Clone(k.iv)

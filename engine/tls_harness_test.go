@@ -32,7 +32,7 @@ func onTLSSockets(t *testing.T, f func(t *testing.T, start func(...engine.Option
 }
 
 func socketTLS(network string) transport {
-	return transport{network, func(t *testing.T, s *server) { s.serveTLS(network, "", "") }}
+	return transport{network, func(t testing.TB, s *server) { s.serveTLS(network, "", "") }}
 }
 
 // serveTLS makes the server listen, with certificates from files if these are named.

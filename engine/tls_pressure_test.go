@@ -13,7 +13,7 @@ import (
 )
 
 // held waits until the connection has output that its socket does not take.
-func held(t *testing.T, c *engine.Conn) {
+func held(t testing.TB, c *engine.Conn) {
 	t.Helper()
 	eventually(t, "output is held back", func() bool { return c.Buffered() > 0 })
 }

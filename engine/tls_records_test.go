@@ -25,7 +25,7 @@ import (
 // records writes TLS records that crypto/tls never sends, in the place of a tls.Conn whose handshake is over and that
 // writes nothing more itself.
 type records struct {
-	t      *testing.T
+	t      testing.TB
 	under  net.Conn
 	secret []byte // of the traffic in TLS 1.3; nil: TLS 1.2
 	aead   cipher.AEAD
@@ -61,7 +61,7 @@ func (l *keyLog) Write(p []byte) (int, error) {
 }
 
 // find returns the secret with the label.
-func (l *keyLog) find(t *testing.T, label string) (random, secret []byte) {
+func (l *keyLog) find(t testing.TB, label string) (random, secret []byte) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -162,7 +162,7 @@ func (r *records) send(kind byte, payload []byte) {
 }
 
 // forgeServer takes over the writing of a server's tc that has answered one request.
-func forgeServer(t *testing.T, tc *tls.Conn, log *keyLog) *records {
+func forgeServer(t testing.TB, tc *tls.Conn, log *keyLog) *records {
 	t.Helper()
 	r := &records{t: t, under: tc.NetConn()}
 	if tc.ConnectionState().Version == tls.VersionTLS13 {
@@ -290,7 +290,7 @@ func (c *panickingCache) Put(string, *tls.ClientSessionState) {
 }
 
 // dialForged dials a server whose records the test writes, once one message has come from it.
-func dialForged(t *testing.T, version uint16, config *tls.Config) (*dialed, *records) {
+func dialForged(t testing.TB, version uint16, config *tls.Config) (*dialed, *records) {
 	t.Helper()
 	p := newPeer(t)
 	log := new(keyLog)

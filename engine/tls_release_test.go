@@ -48,7 +48,7 @@ func (v *valve) Write(p []byte) (int, error) {
 }
 
 // let writes the next n bytes.
-func (v *valve) let(t *testing.T, n int) {
+func (v *valve) let(t testing.TB, n int) {
 	t.Helper()
 	v.SetWriteDeadline(time.Now().Add(patience)) // which tls has moved to the past behind close_notify
 	if _, err := v.Conn.Write(v.held[:n]); err != nil {
@@ -58,14 +58,14 @@ func (v *valve) let(t *testing.T, n int) {
 }
 
 // open writes all of it.
-func (v *valve) open(t *testing.T) {
+func (v *valve) open(t testing.TB) {
 	t.Helper()
 	v.let(t, len(v.held))
 	v.shut = false
 }
 
 // dialValve makes a WebSocket at path over TLS, over a valve.
-func dialValve(t *testing.T, addr, path string, config *tls.Config) (*client, *valve) {
+func dialValve(t testing.TB, addr, path string, config *tls.Config) (*client, *valve) {
 	t.Helper()
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {

@@ -313,7 +313,7 @@ func TestProtocolsNobodySpeaksHereAreNotOffered(t *testing.T) {
 
 func TestCertificatesComeFromFiles(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
-		onTransports(t, []transport{{network, func(t *testing.T, s *server) {
+		onTransports(t, []transport{{network, func(t testing.TB, s *server) {
 			certFile, keyFile := writeCertificate(t, issue("files.test"))
 			s.serveTLS(network, certFile, keyFile)
 		}}}, func(t *testing.T, start func(...engine.Option) *server) {

@@ -67,7 +67,7 @@ func onEachTLSMount(t *testing.T, f func(t *testing.T, way tlsMount, start func(
 }
 
 // mountTLS is mount with TLS. change, if it is not nil, sets up the http.Server.
-func mountTLS(t *testing.T, way tlsMount, change func(*http.Server), opts ...engine.Option) *mounted {
+func mountTLS(t testing.TB, way tlsMount, change func(*http.Server), opts ...engine.Option) *mounted {
 	t.Helper()
 	logs := new(logBuffer)
 	e, err := engine.New(append([]engine.Option{
@@ -276,15 +276,16 @@ func TestNoGoroutineStaysWithAConnectionOfWrapListener(t *testing.T) {
 // The deadlines of an http.Server are for requests: what they are for a tls.Conn, a timer on the connection under it, must
 // not be felt by whoever has that connection next.
 func TestDeadlinesOfNetHTTPEndWithTheRequest(t *testing.T) {
-	const timeout = 300 * time.Millisecond // in which a client must come through, on a busy machine too
-	onEachTLSMount(t, func(t *testing.T, way tlsMount, start func(func(*http.Server), ...engine.Option) *mounted) {
-		m := start(func(s *http.Server) {
-			s.ReadTimeout, s.WriteTimeout, s.IdleTimeout = timeout, timeout, timeout
-		}, engine.WithPingInterval(0))
-		m.mux.Handle("/", m.Handler(echoing))
-		c := m.open("/")
-		c.quietFor(timeout * 4 / 3)
-		c.echoesOf(100, 100_000)
+	onEachTLSMount(t, func(t *testing.T, way tlsMount, _ func(func(*http.Server), ...engine.Option) *mounted) {
+		atAnyPace(t, 300*time.Millisecond, func(t testing.TB, timeout time.Duration) {
+			m := mountTLS(t, way, func(s *http.Server) {
+				s.ReadTimeout, s.WriteTimeout, s.IdleTimeout = timeout, timeout, timeout
+			}, engine.WithPingInterval(0))
+			m.mux.Handle("/", m.Handler(echoing))
+			c := m.open("/")
+			c.quietFor(timeout * 4 / 3)
+			c.echoesOf(100, 100_000)
+		})
 	})
 }
 

@@ -39,7 +39,7 @@ func TestAnswersLeaveTogetherOverTLS(t *testing.T) {
 		"Send":  func(c *engine.Conn, op frame.OpCode, p []byte) { c.Send(op, p) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			onTransports(t, []transport{{"counted", func(t *testing.T, s *server) {}}}, func(t *testing.T, start func(...engine.Option) *server) {
+			onTransports(t, []transport{{"counted", func(t testing.TB, s *server) {}}}, func(t *testing.T, start func(...engine.Option) *server) {
 				var reads, writes atomic.Int64
 				s := start()
 				s.handle("/", h)

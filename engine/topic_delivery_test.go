@@ -10,7 +10,7 @@ import (
 )
 
 // members opens connections of a script that are members of "room".
-func members(t *testing.T, s *server, h *script, n int) (clients []*client, conns []*engine.Conn) {
+func members(t testing.TB, s *server, h *script, n int) (clients []*client, conns []*engine.Conn) {
 	t.Helper()
 	for range n {
 		clients = append(clients, s.open("/"))

@@ -10,7 +10,7 @@ import (
 )
 
 // hold keeps a connection's loop until the function returned is called.
-func hold(t *testing.T, c *engine.Conn) (release func()) {
+func hold(t testing.TB, c *engine.Conn) (release func()) {
 	held, done := make(chan struct{}), make(chan struct{})
 	c.Post(func() { close(held); <-done })
 	within(t, held)

@@ -72,7 +72,7 @@ func TestAnUpgradeAllocatesTheConnectionAndNothingElse(t *testing.T) {
 
 // visitor opens connections without allocating anything itself.
 type visitor struct {
-	t       *testing.T
+	t       testing.TB
 	to      unix.SockaddrInet4
 	request []byte
 	message []byte
@@ -80,7 +80,7 @@ type visitor struct {
 	files   []int
 }
 
-func newVisitor(t *testing.T, addr, path string, conns int, headers ...string) *visitor {
+func newVisitor(t testing.TB, addr, path string, conns int, headers ...string) *visitor {
 	at := netip.MustParseAddrPort(addr)
 	v := &visitor{t: t, request: upgradeRequest(path, headers...), message: encode(true, 2, []byte("hello")), files: make([]int, 0, conns)}
 	v.to = unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}

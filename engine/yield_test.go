@@ -26,6 +26,8 @@ func TestYieldLetsGoroutinesRunAfterTheBatch(t *testing.T) {
 			case 10:
 				go func() { ran.Store(turns.Load()) }()
 				conn.Yield()
+			case 11, 12: // in one of 61 turns Go's scheduler takes who yielded first
+				conn.Yield()
 			case enough:
 				close(done)
 				return

@@ -47,7 +47,7 @@ func TestNothingWaitsForAServerThatDoesNotRead(t *testing.T) {
 			t.Fatal("not connected")
 		}
 	}
-	if d := time.Since(stuck); d > 2*time.Second {
+	if d := time.Since(stuck); d > patience/2 {
 		t.Errorf("4000 calls took %v", d)
 	}
 	if b.Status().Dropped < 100 {
@@ -57,7 +57,7 @@ func TestNothingWaitsForAServerThatDoesNotRead(t *testing.T) {
 	if err := b.Close(); !errors.Is(err, ErrUnsent) {
 		t.Errorf("Close returned %v", err)
 	}
-	if d := time.Since(began); d < closeWithin || d > closeWithin+closeAborted/2 {
+	if d := time.Since(began); d < closeWithin || d > closeWithin+patience/2 {
 		t.Errorf("Close took %v", d)
 	}
 }
@@ -70,7 +70,7 @@ func TestCloseDoesNotWaitForAServerThatSaysNothing(t *testing.T) {
 	if err := b.Close(); err != nil {
 		t.Error(err)
 	}
-	if d := time.Since(began); d > time.Second {
+	if d := time.Since(began); d > patience/2 {
 		t.Errorf("Close took %v", d)
 	}
 	if err := b.Subscribe("room"); !errors.Is(err, ErrClosed) {

@@ -13,7 +13,7 @@ import (
 )
 
 // patience bounds every wait; none lasts that long unless the test fails.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // served is what the server's handlers have seen.
 type served struct {

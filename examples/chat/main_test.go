@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	before := runtime.NumGoroutine()
 	code := m.Run()
 	http.DefaultClient.CloseIdleConnections()
-	for end := time.Now().Add(5 * time.Second); code == 0 && runtime.NumGoroutine() > before; runtime.Gosched() {
+	for end := time.Now().Add(time.Minute); code == 0 && runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			buf := make([]byte, 1<<20)
 			fmt.Fprintf(os.Stderr, "%d goroutines before the tests, %d after:\n%s\n",
@@ -91,7 +91,7 @@ func (v visitor) say(text string) {
 // hears checks what comes next, but for its time, which must be now.
 func (v visitor) hears(want said) {
 	v.t.Helper()
-	ctx, cancel := context.WithTimeout(v.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(v.t.Context(), time.Minute)
 	defer cancel()
 	got, err := engine.ReceiveValue[said](ctx, v.Session)
 	if err != nil {
@@ -108,7 +108,7 @@ func (v visitor) hears(want said) {
 // isClosed waits for the end, whatever is said before.
 func (v visitor) isClosed(code frame.CloseCode, reason string) {
 	v.t.Helper()
-	ctx, cancel := context.WithTimeout(v.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(v.t.Context(), time.Minute)
 	defer cancel()
 	for range v.Messages(ctx) { // one that does not listen is not read from, and would not see the end
 	}

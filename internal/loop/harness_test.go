@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // soon reports whether ok becomes true, for what no event announces.
 func soon(ok func() bool) bool {

@@ -13,7 +13,7 @@ import (
 )
 
 // patience bounds a wait; none lasts that long unless the test fails.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // signals stands for the loop's connection: it records what it is told.
 type signals struct{ readable, writable int }

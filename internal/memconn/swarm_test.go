@@ -16,7 +16,7 @@ import (
 	"zeroframe/pool"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // witness is a Peer that keeps what it is told.
 type witness struct {

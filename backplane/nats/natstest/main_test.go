@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 
 // leftGoroutines fails the run when goroutines of a test outlive it.
 func leftGoroutines(before int) int {
-	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			buf := make([]byte, 1<<20)
 			fmt.Fprintf(os.Stderr, "%d goroutines before the tests, %d after:\n%s\n",
@@ -45,7 +45,7 @@ func leftGoroutines(before int) int {
 }
 
 // patience is how long a test waits for what must happen; it is never waited for in full unless the test fails.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // until waits for what nobody announces.
 func until(t *testing.T, what string, f func() bool) {
