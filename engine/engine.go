@@ -97,7 +97,7 @@ func New(opts ...Option) (*Engine, error) {
 			l.Local().(*shard).count.refusedConns[cause]++
 		},
 		NewLocal: func(l *loop.Loop) any { return newShard(e, l) },
-		Turn:     func(l *loop.Loop, idle bool) { l.Local().(*shard).publish(l, idle) },
+		Turn:     func(l *loop.Loop, idle bool) { l.Local().(*shard).turn(idle) },
 	})
 	if err != nil {
 		return nil, err

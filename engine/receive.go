@@ -344,6 +344,7 @@ func (c *Conn) dropStash() {
 	if r := c.rare.Load(); r != nil && r.stash != nil {
 		c.lc.Loop().Buffers().Put(r.stash)
 		r.stash = nil
+		c.flags.And(^flagStashed)
 	}
 }
 

@@ -54,6 +54,17 @@ type shard struct {
 	}
 }
 
+// inspect, set by the package's tests alone, looks at the loop's connections after each turn.
+var inspect func(*shard)
+
+// turn runs after each batch of events; idle says that the loop is about to sleep.
+func (s *shard) turn(idle bool) {
+	s.publish(s.loop, idle)
+	if inspect != nil {
+		inspect(s)
+	}
+}
+
 func newShard(e *Engine, l *loop.Loop) *shard {
 	var key [16]byte
 	rand.Read(key[:])
