@@ -73,8 +73,8 @@ func messagesWithoutCodes(yield func(name string, message []byte)) {
 		bits := i * 0x9E3779B1
 		var w bitWriter
 		w.put(0b10_0, 3)
-		w.put(258-257, 5)
-		w.put(1-1, 5)
+		w.put(1, 5) // 258 literals and lengths
+		w.put(0, 5)
 		w.put(18-4, 4)
 		for _, symbol := range []uint8{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1} {
 			switch symbol {
