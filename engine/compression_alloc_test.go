@@ -112,6 +112,9 @@ func TestConnectionsThatDeclineCompressionAllocateNothing(t *testing.T) {
 // TestIdleConnectionWithCompressionCostsItsHistoryAlone is a gate on live heap: without takeover a connection costs what
 // it costs without compression, and with it the histories, full, and 300 B.
 func TestIdleConnectionWithCompressionCostsItsHistoryAlone(t *testing.T) {
+	if !alone(t) {
+		return
+	}
 	upToThreeTimes(t, func(t *testing.T, wrong func(string, ...any)) {
 		const conns = 1000
 		cost := func(offer string, opts ...engine.Option) int {

@@ -20,6 +20,9 @@ import (
 // two slots per connection, 17 B; a server alone pays 9. A connection that net/http accepted, and read the
 // request of, costs the same; one with a route of its own costs that more.
 func TestIdleConnectionCostsLittleLiveHeap(t *testing.T) {
+	if !alone(t) {
+		return
+	}
 	for _, way := range []struct {
 		name  string
 		limit int

@@ -206,6 +206,9 @@ func parked(n int) cost {
 // goroutine that waits. The runtime keeps the descriptors of goroutines that have ended, so the first ones are made, and
 // paid, before anything is measured.
 func TestIdleSessionCostsLittleLiveHeap(t *testing.T) {
+	if !alone(t) {
+		return
+	}
 	upToThreeTimes(t, func(t *testing.T, wrong func(string, ...any)) {
 		const conns, limit = 1500, 1 << 10
 		descriptor := parked(3 * conns)

@@ -155,6 +155,9 @@ func TestWhatSessionsOverTLSAllocate(t *testing.T) {
 // TestIdleTLSConnectionCostsLittleLiveHeap is a gate: what an idle connection keeps, of which most is crypto/tls's. The
 // clients are gone but for their descriptors.
 func TestIdleTLSConnectionCostsLittleLiveHeap(t *testing.T) {
+	if !alone(t) {
+		return
+	}
 	const conns = 500
 	for _, row := range []struct {
 		name    string

@@ -21,6 +21,9 @@ const perHandshake = 200 << 10
 
 // A client may announce 64 KiB of hello, and send it all but for a byte.
 func TestAHelloWithoutEndCostsLittle(t *testing.T) {
+	if !alone(t) {
+		return
+	}
 	onTransports(t, overTLS[:1], func(t *testing.T, start func(...engine.Option) *server) {
 		const clients = 50
 		s := start(engine.WithHandshakeTimeout(time.Minute))
@@ -50,6 +53,9 @@ func TestAHelloWithoutEndCostsLittle(t *testing.T) {
 
 // While a handshake waits for its callback, its client is held back by TCP.
 func TestFloodsBehindAHelloAreHeldBack(t *testing.T) {
+	if !alone(t) {
+		return
+	}
 	onTransports(t, overTLS[:1], func(t *testing.T, start func(...engine.Option) *server) {
 		const clients = 20
 		waiting, release := make(chan bool, clients), make(chan bool)
