@@ -165,8 +165,9 @@ func (s *shard) deliverPublished() {
 			return
 		}
 		n := run(list)
-		alone := n == len(list) && deliveries == 0
-		deliveries += n * int(list[0].to.size.Load())
+		members := int(list[0].to.size.Load())
+		alone := n == len(list) && deliveries == 0 && members <= maxTurnDeliveries // the loop writes to more in several turns
+		deliveries += n * members
 		for i := range list[:n] {
 			bytes += len(list[i].p.bytes)
 		}

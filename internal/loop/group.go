@@ -132,7 +132,9 @@ func (g *Group) Close() {
 	g.ended.Store(true)
 	g.mu.Unlock()
 	for _, l := range g.loops { // work that arrived while the loops were ending
-		l.drainMail()
+		for l.drainMail(); l.opened != nil; {
+			l.drainMail()
+		}
 		l.runTasks()
 	}
 	g.spare.close()

@@ -49,8 +49,9 @@ type Loop struct {
 	stats   Stats
 	yield   bool // a goroutine was woken: let it run before the next batch
 
-	mail  atomic.Pointer[Conn] // connections with mail bits, newest first; pushed by any goroutine
-	tasks struct {             // functions to run on the loop, from any goroutine
+	mail   atomic.Pointer[Conn] // connections with mail bits, newest first; pushed by any goroutine
+	opened *Conn                // those taken from it and not served yet, oldest first
+	tasks  struct {             // functions to run on the loop, from any goroutine
 		sync.Mutex
 		list  []func()
 		spare []func() // the list before, empty
@@ -166,10 +167,10 @@ func (l *Loop) event(fd int, r readiness) {
 // says for how long.
 func (l *Loop) turn(idle bool) (sleep time.Duration, stop bool) {
 	l.now = Clock()
-	if l.mail.Load() != nil {
+	if l.mail.Load() != nil || l.opened != nil {
 		l.drainMail()
 	}
-	if l.tasks.some.Load() {
+	if l.opened == nil && l.tasks.some.Load() { // what is published next is queued when what was before has been written
 		l.runTasks()
 	}
 	if due, ok := l.wheel.Next(); ok && due <= int64(l.now>>tickShift) {
@@ -188,7 +189,7 @@ func (l *Loop) turn(idle bool) (sleep time.Duration, stop bool) {
 		}
 		return 0, true
 	}
-	if l.mail.Load() != nil || l.tasks.some.Load() {
+	if l.mail.Load() != nil || l.opened != nil || l.tasks.some.Load() {
 		return 0, false
 	}
 	if l.group.cfg.Turn != nil {

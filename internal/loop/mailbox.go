@@ -44,20 +44,25 @@ func (c *Conn) post(bits Mail) {
 	l.poll.wake()
 }
 
-// drainMail handles the mail that is there now, oldest first. What is posted meanwhile waits for the next turn, so that
-// a connection that posts to itself starves nobody.
+// maxMail is how many connections have their mail in one turn: as many writes take a millisecond or two, and asking for
+// events in between nothing beside that.
+const maxMail = 512
+
+// drainMail handles the mail that is there now, oldest first, and of much the first part: reads and timers go on before
+// the next turn comes to the rest. What is posted meanwhile waits behind it, so that a connection that posts to itself
+// starves nobody.
 func (l *Loop) drainMail() {
-	var first *Conn
-	for c := l.mail.Swap(nil); c != nil; {
-		next := c.next
-		c.next = first
-		first, c = c, next
+	if l.opened == nil {
+		for c := l.mail.Swap(nil); c != nil; {
+			next := c.next
+			c.next = l.opened
+			l.opened, c = c, next
+		}
 	}
-	for c := first; c != nil; {
-		next := c.next
-		c.next = nil
+	for n := 0; n < maxMail && l.opened != nil; n++ {
+		c := l.opened
+		l.opened, c.next = c.next, nil
 		c.deliver(Mail(c.mail.Swap(0)))
-		c = next
 	}
 }
 

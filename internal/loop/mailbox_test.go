@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"zeroframe/internal/loop"
+	"zeroframe/internal/memconn"
 )
 
 // hold keeps the loop busy until the function it returns is called.
@@ -121,6 +122,43 @@ func TestAConnectionThatPostsToItselfStarvesNobody(t *testing.T) {
 			}
 		})
 	})
+}
+
+// A great number of connections with mail, such as the members of a topic after a message, do not hold up one that is
+// readable.
+func TestMuchMailLetsReadsGoOn(t *testing.T) {
+	const many = 5000
+	w := start(t, loop.Config{})
+	reader := newProbe(t)
+	handled, seen := 0, make(chan int, 1) // mail, as the loop counts it
+	reader.onData = func([]byte) { seen <- handled }
+	c := w.connect(reader)
+	within(t, reader.opened)
+	done := make(chan struct{})
+	probes, connect := make([]*probe, many), w.overStream(memconn.Faults{})
+	for i := range probes {
+		p := newProbe(t)
+		p.onMail = func(loop.Mail) {
+			if handled++; handled == 1 {
+				c.Write([]byte("x")) // which is there before it returns
+			}
+			if handled == many {
+				close(done)
+			}
+		}
+		connect(p)
+		within(t, p.opened)
+		probes[i] = p
+	}
+	release := hold(t, reader.Loop())
+	for _, p := range probes {
+		p.Notify(loop.MailUser)
+	}
+	release()
+	if n := within(t, seen); n > many/2 {
+		t.Errorf("%d of %d connections had their mail before another was read", n, many)
+	}
+	within(t, done)
 }
 
 func TestPostsDuringServiceAreDeliveredAfterIt(t *testing.T) {
