@@ -25,13 +25,16 @@ func init() {
 
 // brokenRule returns the rule of flags.go that does not hold of c between two callbacks, or "".
 func (c *Conn) brokenRule() string {
+	var r rare
+	if p := c.rare.Load(); p != nil {
+		p.Lock()
+		r.own = p.own
+		p.Unlock()
+		r.stash, r.session, r.extensions = p.stash, p.session, p.extensions
+	}
 	c.lc.Lock()
 	defer c.lc.Unlock(false)
 	f := c.flags.Load()
-	var r rare
-	if p := c.rare.Load(); p != nil {
-		r.stash, r.own, r.session, r.extensions = p.stash, p.own, p.session, p.extensions
-	}
 	speaking := c.state == stateOpen || c.state == stateClosing || c.state == stateAnswering
 	rules := []struct {
 		name  string

@@ -35,9 +35,13 @@ func recv(fd int, p []byte) (int, error) {
 	}
 }
 
-func send(fd int, p []byte, flags int) (int, error) {
+func send(fd int, p []byte, flags int) (n int, err error) {
 	for {
-		n, err := unix.SendmsgN(fd, p, nil, nil, flags)
+		if flags == 0 {
+			n, err = unix.Write(fd, p)
+		} else {
+			n, err = unix.SendmsgN(fd, p, nil, nil, flags)
+		}
 		if err == nil {
 			return n, nil
 		}
