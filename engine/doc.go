@@ -20,7 +20,8 @@
 // client. Connections subscribe to topics, which Publish sends a message to; a Backplane carries it to other engines.
 //
 // state.go holds the state machine of a connection, flags.go what else it remembers, with the rules of that, receive.go
-// what is done with a frame, send.go how one leaves, timers.go the deadlines, and upgrade.go the opening handshake. What stands on these is named for it: session*.go,
-// raw.go, compression*.go, extension*.go, topic.go and publish.go. Connections come from serve.go and tls.go, http*.go,
-// nethttp*.go and dial*.go; takeover.go gives those to a loop that were opened elsewhere.
+// what is done with a frame, send.go how one leaves, timers.go the deadlines, and upgrade.go the opening handshake. What
+// stands on these is named for it: session*.go, raw.go, compression*.go, extension*.go, topic.go and publish.go.
+// Connections come from serve.go and tls.go, http*.go, nethttp*.go and dial*.go; takeover.go gives those to a loop that
+// were opened elsewhere.
 package engine
